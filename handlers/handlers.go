@@ -1,0 +1,153 @@
+// Package handlers is the contract between Postern and the platforms it hears
+// from. A platform is a folder below this one: it authenticates what the
+// platform pushes and translates what the platform says into the vocabulary of
+// package schemas. A platform imports this package and schemas, and neither
+// Echo nor NATS nor the file system: it sees bytes and returns values.
+package handlers
+
+import (
+	"errors"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/seed75441868/postern/schemas"
+)
+
+// Platform is what a subfolder offers. Its name is what `platform:` says in
+// the configuration of a source.
+type Platform struct {
+	Name string
+
+	// Settings returns a pointer to a new struct with the platform's defaults.
+	// The configuration of a source is decoded into it strictly, by its yaml
+	// tags, and validated by its validate tags.
+	Settings func() any
+
+	// Open makes a source of settings that were decoded and validated. It
+	// fails if something that authenticates is missing. It does no I/O.
+	Open func(name string, settings any) (Source, error)
+
+	// Normalize translates a delivery. It is pure: the same delivery gives the
+	// same output on every machine, at any time, whatever the configuration.
+	// It fails with an *UnusableError if the delivery can't become events.
+	// It is safe for concurrent use.
+	Normalize func(Delivery) (Output, error)
+}
+
+// Source is a configured platform.
+type Source struct {
+	Name     string
+	Platform string
+	Push     *Push // nil if the source does not push
+	Warnings []string
+}
+
+// Push is the part of a source that receives.
+type Push struct {
+	// Allow lists who may call. It is never empty.
+	Allow   []netip.Prefix
+	Webhook Webhook
+	// Certificates are those that verify pushes, for their expiry metrics.
+	Certificates []Certificate
+}
+
+// Certificate says when a certificate ends.
+type Certificate struct {
+	Name     string
+	NotAfter time.Time
+}
+
+// A Webhook authenticates what a platform pushes. Its methods do not
+// normalize, do no file I/O, and are safe for concurrent use.
+type Webhook interface {
+	// Authenticate returns what r is, or why it is not accepted: an error that
+	// is a *RefusedError if a check was made and failed, and an
+	// *UncheckableError if it could not be made.
+	Authenticate(r Request) (Authentic, error)
+}
+
+// Request is a push as it arrived.
+type Request struct {
+	Header   http.Header
+	Body     []byte
+	Received time.Time
+}
+
+// Authentic is a push that a platform vouches for.
+type Authentic struct {
+	// Role says what kind of push it is, for [Platform.Normalize].
+	Role string
+	// TransportID is the id that the platform's transport gave it, the same
+	// for every repeat; unique within a source.
+	TransportID string
+	// Content is a hash of what was authenticated. A genuine repeat may
+	// differ in what is not.
+	Content [32]byte
+	// Sent is when the platform sent it, zero if it doesn't say.
+	Sent time.Time
+	// Stale says that it is too old or too far in the future to be believed.
+	Stale bool
+}
+
+// Delivery is what a platform told us, and all that Normalize needs to
+// understand it.
+type Delivery struct {
+	ID       string // the same on every receiver
+	Source   string
+	Platform string
+	Channel  schemas.Channel
+	Role     string
+	Owner    string // whose login heard it, for polled platforms
+	View     string // which view of the platform it is, for polled platforms
+	Received time.Time
+	Sent     time.Time // zero if the transport doesn't say
+	Stale    bool
+	Conflict bool // its transport id came before, with other content
+	Payload  []byte
+}
+
+// Output is what a delivery became.
+type Output struct {
+	Events []schemas.Event
+	Drift  []schemas.Drift // what the vocabulary doesn't know, in order of appearance
+}
+
+// Reason says which check a push failed.
+type Reason string
+
+// The reasons.
+const (
+	ReasonTopic       Reason = "topic"
+	ReasonSignature   Reason = "signature"
+	ReasonCertificate Reason = "certificate"
+	ReasonHeader      Reason = "header"
+)
+
+// RefusedError says that a check was made and failed: the push is not
+// authentic. Its text holds nothing of the push.
+type RefusedError struct {
+	Reason Reason
+	Detail string
+}
+
+func (e *RefusedError) Error() string { return "refused, " + string(e.Reason) + ": " + e.Detail }
+
+// UncheckableError says that it could not be checked whether a push is
+// authentic, so that the sender should try again. Its text holds nothing of
+// the push.
+type UncheckableError struct{ Detail string }
+
+func (e *UncheckableError) Error() string { return "can't be checked: " + e.Detail }
+
+// UnusableError says that an authentic delivery can't become events. Its text
+// holds nothing of the delivery.
+type UnusableError struct {
+	Reason schemas.Reason
+	Detail string
+}
+
+func (e *UnusableError) Error() string { return "unusable, " + string(e.Reason) + ": " + e.Detail }
+
+// ErrNoPush is returned by [Platform.Open] for a source without anything to do.
+var ErrNoPush = errors.New("source neither pushes nor polls")

@@ -1,0 +1,221 @@
+package schemas
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Data is the part of an event that depends on its type. Optional values are
+// pointers: null means that the platform didn't say.
+type Data interface {
+	// Facets lists what two tellings of the same fact are compared by.
+	Facets() Facets
+}
+
+// Process is a transaction on a platform. Its key is the processId.
+type Process struct {
+	Platform        string              `json:"platform" validate:"required"`
+	ProcessID       string              `json:"processId" validate:"required,max=200"`
+	OrchestrationID *string             `json:"orchestrationId"`
+	Method          string              `json:"method"`
+	NativeType      string              `json:"nativeType"`
+	NativeStatus    string              `json:"nativeStatus" validate:"required,max=200"`
+	OrgID           *string             `json:"orgId"`
+	Ledger          *Ledger             `json:"ledger"`
+	Affects         map[string][]string `json:"affects" validate:"required"`
+	// Added lists what this telling said for the first time; only in
+	// process.details_added.
+	Added []string `json:"added,omitempty"`
+}
+
+// Facets compares the method, the status and the place on the ledger; the
+// orchestration, the organisation and the affected ids may come later.
+func (p Process) Facets() Facets {
+	f := Facets{}
+	f.core("method", p.Method)
+	f.core("status", strings.ToLower(p.NativeStatus))
+	if p.Ledger != nil {
+		f.core("channel", strings.ToLower(p.Ledger.Channel))
+		f.core("transaction", p.Ledger.TransactionID)
+	}
+	f.detail("orchestrationId", deref(p.OrchestrationID))
+	f.detail("orgId", deref(p.OrgID))
+	for name, ids := range p.Affects {
+		f.detail("affects:"+name, joined(slices.Sorted(slices.Values(ids))))
+	}
+	return f
+}
+
+// Ledger is a transaction's place on a ledger. Block is null when only the
+// other two are known.
+type Ledger struct {
+	Channel       string `json:"channel"`
+	Block         *int64 `json:"block" validate:"omitempty,min=0"`
+	TransactionID string `json:"transactionId"`
+}
+
+// Orchestration is a sequence of transactions. Its key is the orchestrationId.
+type Orchestration struct {
+	Platform        string   `json:"platform" validate:"required"`
+	OrchestrationID string   `json:"orchestrationId" validate:"required,max=200"`
+	NativeStatus    string   `json:"nativeStatus" validate:"required,max=200"`
+	StartDate       *string  `json:"startDate"`
+	ProcessIDs      []string `json:"processIds" validate:"required"`
+}
+
+// Facets compares the status.
+func (o Orchestration) Facets() Facets {
+	f := Facets{}
+	f.core("status", strings.ToLower(o.NativeStatus))
+	f.detail("processIds", joined(o.ProcessIDs))
+	return f
+}
+
+// LoggedError is an entry of a platform's error log. Its key is the errorId.
+type LoggedError struct {
+	Platform string       `json:"platform" validate:"required"`
+	ErrorID  string       `json:"errorId" validate:"required,max=200"`
+	Action   *ErrorAction `json:"action"`
+}
+
+// ErrorAction is what somebody tried to do. Its path has no query: that may
+// hold what somebody typed.
+type ErrorAction struct {
+	ID     *string `json:"id"`
+	Name   *string `json:"name"`
+	Method *string `json:"method"`
+	Path   *string `json:"path"`
+}
+
+// Facets compares the action.
+func (e LoggedError) Facets() Facets {
+	f := Facets{}
+	if e.Action != nil {
+		f.core("method", deref(e.Action.ID))
+	}
+	return f
+}
+
+// Job is a task that a platform performed. Platforms don't document its
+// fields, so they are all on the restricted twin, under native. Its key is a
+// hash of its canonical JSON.
+type Job struct {
+	Platform string `json:"platform" validate:"required"`
+}
+
+// Facets is empty: a job's id is a hash of all that was said.
+func (Job) Facets() Facets { return Facets{} }
+
+// Subscription is the data of events about a push subscription.
+type Subscription struct {
+	Platform string `json:"platform" validate:"required"`
+	Topic    string `json:"topic" validate:"required"`
+	// Deadline is when a waiting confirmation lapses, RFC 3339.
+	Deadline *string `json:"deadline"`
+}
+
+// Facets is empty: there is nothing to compare.
+func (Subscription) Facets() Facets { return Facets{} }
+
+// Conflict is the data of an event about two tellings that disagree.
+type Conflict struct {
+	Platform string `json:"platform" validate:"required"`
+	// Event is the id of the event that was told, or null when the tellings
+	// share only a transport id.
+	Event *string `json:"event"`
+	// Fields names what differs; "content" when a transport id came again
+	// with other signed content.
+	Fields []string `json:"fields" validate:"required"`
+}
+
+// Facets is empty: there is nothing to compare.
+func (Conflict) Facets() Facets { return Facets{} }
+
+// Drift is the data of an event about something that the vocabulary doesn't
+// know.
+type Drift struct {
+	Platform string `json:"platform" validate:"required"`
+	// Path is where, in the platform's own names: "transaction.status".
+	Path string `json:"path" validate:"required,max=200"`
+	// Value is the unknown value of a known field, or null for an unknown
+	// field, whose values may be anything.
+	Value *string `json:"value"`
+}
+
+// Facets is empty: there is nothing to compare.
+func (Drift) Facets() Facets { return Facets{} }
+
+// Facets maps the names of compared fields to short hashes of their values.
+// It holds only what a telling said: a field that is absent can neither
+// disagree nor add.
+type Facets map[string]string
+
+// coreFields are those on which two tellings must agree.
+var coreFields = []string{"method", "status", "channel", "transaction"}
+
+func (f Facets) core(name, value string) { f.detail(name, value) }
+func (f Facets) detail(name, value string) {
+	if value != "" {
+		sum := sha256.Sum256([]byte(value))
+		f[name] = base64.RawURLEncoding.EncodeToString(sum[:6])
+	}
+}
+
+// Compare returns the core fields in which a later telling disagrees with f,
+// and the other fields that it adds or says anew. Both are sorted.
+func (f Facets) Compare(later Facets) (conflicts, added []string) {
+	for name, hash := range later {
+		told, ok := f[name]
+		switch {
+		case ok && told == hash:
+		case ok && slices.Contains(coreFields, name):
+			conflicts = append(conflicts, name)
+		default:
+			added = append(added, strings.ReplaceAll(name, ":", "."))
+		}
+	}
+	slices.Sort(conflicts)
+	slices.Sort(added)
+	return conflicts, added
+}
+
+// String writes f for a header: "channel=AbCdEfGh;status=…", sorted by name.
+func (f Facets) String() string {
+	parts := make([]string, 0, len(f))
+	for name, hash := range f {
+		parts = append(parts, name+"="+hash)
+	}
+	slices.Sort(parts)
+	return strings.Join(parts, ";")
+}
+
+// ParseFacets reads what [Facets.String] wrote. Parts it can't read are left
+// out: a telling that lacks a field neither disagrees nor adds.
+func ParseFacets(s string) Facets {
+	f := Facets{}
+	for part := range strings.SplitSeq(s, ";") {
+		if name, hash, ok := strings.Cut(part, "="); ok {
+			f[name] = hash
+		}
+	}
+	return f
+}
+
+func deref(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+// joined makes one text of a list such that no two lists make the same.
+func joined(list []string) string {
+	var b strings.Builder
+	for _, s := range list {
+		b.WriteString(strconv.Quote(s))
+	}
+	return b.String()
+}

@@ -1,0 +1,64 @@
+package schemas
+
+import "time"
+
+// Reason says why a delivery is in quarantine. It is a subject token and a
+// metric label.
+type Reason string
+
+// The reasons.
+const (
+	ReasonBadJSON       Reason = "bad_json"
+	ReasonUnknownKind   Reason = "unknown_kind"
+	ReasonInvalidEvent  Reason = "invalid_event"
+	ReasonConflict      Reason = "conflict"
+	ReasonStale         Reason = "stale"
+	ReasonPanic         Reason = "panic"
+	ReasonPoison        Reason = "poison"
+	ReasonUnpublishable Reason = "unpublishable"
+)
+
+// Reasons lists all reasons.
+func Reasons() []Reason {
+	return []Reason{
+		ReasonBadJSON, ReasonUnknownKind, ReasonInvalidEvent, ReasonConflict,
+		ReasonStale, ReasonPanic, ReasonPoison, ReasonUnpublishable,
+	}
+}
+
+// Record is a sealed delivery on POSTERN_RAW or POSTERN_QUARANTINE.
+type Record struct {
+	Source     string
+	DeliveryID string
+	Channel    Channel
+	Received   time.Time
+	Sealed     []byte
+}
+
+// Raw returns the record for POSTERN_RAW. The same delivery may be there
+// twice; who reads keys on the postern-delivery header.
+func (r Record) Raw() Message {
+	return r.message(StreamRaw, r.Source, r.DeliveryID)
+}
+
+// Quarantine returns the record for POSTERN_QUARANTINE.
+func (r Record) Quarantine(reason Reason) Message {
+	m := r.message(StreamQuarantine, r.Source+"."+string(reason), r.DeliveryID+":"+string(reason))
+	m.Header[HeaderReason] = []string{string(reason)}
+	return m
+}
+
+func (r Record) message(stream Stream, tail, id string) Message {
+	return Message{
+		Stream:  stream,
+		Subject: stream.Prefix() + "." + tail,
+		ID:      id,
+		Header: map[string][]string{
+			HeaderMsgID:    {id},
+			HeaderDelivery: {r.DeliveryID},
+			HeaderChannel:  {string(r.Channel)},
+			HeaderReceived: {FormatTime(r.Received)},
+		},
+		Body: r.Sealed,
+	}
+}

@@ -1,0 +1,118 @@
+// Package schemas is the vocabulary: the events that Postern publishes,
+// whatever platform they come from, how they are validated, and how they are
+// laid out on the bus (streams, subjects, headers, bodies). It imports nothing
+// else of this module, and everything else may import it.
+package schemas
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
+
+// Type names what happened: an entity and an event, "process.succeeded".
+type Type string
+
+// The types of Corastone's sequence entries.
+const (
+	ProcessQueued       Type = "process.queued"
+	ProcessInProgress   Type = "process.in_progress"
+	ProcessSucceeded    Type = "process.succeeded"
+	ProcessFailed       Type = "process.failed"
+	ProcessTimedOut     Type = "process.timed_out"
+	ProcessReported     Type = "process.reported"
+	ProcessDetailsAdded Type = "process.details_added"
+
+	OrchestrationQueued       Type = "orchestration.queued"
+	OrchestrationInProgress   Type = "orchestration.in_progress"
+	OrchestrationSucceeded    Type = "orchestration.succeeded"
+	OrchestrationFailed       Type = "orchestration.failed"
+	OrchestrationDeadLettered Type = "orchestration.dead_lettered"
+	OrchestrationReported     Type = "orchestration.reported"
+
+	ErrorLogged Type = "error.logged"
+	JobReported Type = "job.reported"
+)
+
+// The types that tell of a platform's feed itself. They go to POSTERN_OPS.
+const (
+	PlatformConfirmationRequested Type = "platform.push_confirmation_requested"
+	PlatformPushEnded             Type = "platform.push_ended"
+	PlatformConflict              Type = "platform.conflict"
+	PlatformSchemaDrift           Type = "platform.schema_drift"
+)
+
+// A Definition says what a type means and what its data looks like.
+type Definition struct {
+	Type    Type
+	Meaning string // one sentence, for the JSON Schema and the catalogue
+	Data    Data   // a zero value of the data's type
+}
+
+// definitions lists every type. Within version 1 of a type, fields are only
+// added.
+var definitions = []Definition{
+	{ProcessQueued, "A transaction waits to be executed.", Process{}},
+	{ProcessInProgress, "A transaction is being executed.", Process{}},
+	{ProcessSucceeded, "A transaction succeeded.", Process{}},
+	{ProcessFailed, "A transaction failed.", Process{}},
+	{ProcessTimedOut, "A transaction timed out.", Process{}},
+	{ProcessReported, "A transaction has a status that the vocabulary has no word for.", Process{}},
+	{ProcessDetailsAdded, "A later telling of a transaction said more than the first.", Process{}},
+	{OrchestrationQueued, "A sequence of transactions waits to be executed.", Orchestration{}},
+	{OrchestrationInProgress, "A sequence of transactions is being executed.", Orchestration{}},
+	{OrchestrationSucceeded, "All transactions of a sequence succeeded.", Orchestration{}},
+	{OrchestrationFailed, "A transaction of a sequence failed, and with it those behind it.", Orchestration{}},
+	{OrchestrationDeadLettered, "A sequence of transactions was given up by the platform.", Orchestration{}},
+	{OrchestrationReported, "A sequence of transactions has a status that the vocabulary has no word for.", Orchestration{}},
+	{ErrorLogged, "An action failed and the platform logged an error.", LoggedError{}},
+	{JobReported, "The platform performed a task.", Job{}},
+	{PlatformConfirmationRequested, "A push subscription waits to be confirmed.", Subscription{}},
+	{PlatformPushEnded, "A push subscription was ended by somebody.", Subscription{}},
+	{PlatformConflict, "Two tellings of one fact disagree; the later one is in quarantine.", Conflict{}},
+	{PlatformSchemaDrift, "A platform used a field or value that the vocabulary doesn't know.", Drift{}},
+}
+
+var byType = func() map[Type]Definition {
+	m := make(map[Type]Definition, len(definitions))
+	for _, d := range definitions {
+		m[d.Type] = d
+	}
+	return m
+}()
+
+// Definitions returns every type that can be published, sorted by name.
+func Definitions() []Definition {
+	return slices.SortedFunc(slices.Values(definitions), func(a, b Definition) int {
+		return cmp.Compare(a.Type, b.Type)
+	})
+}
+
+// Known reports whether t is part of the vocabulary.
+func (t Type) Known() bool {
+	_, ok := byType[t]
+	return ok
+}
+
+// Entity returns the part before the dot: "process".
+func (t Type) Entity() string {
+	entity, _, _ := strings.Cut(string(t), ".")
+	return entity
+}
+
+// Event returns the part after the dot: "succeeded".
+func (t Type) Event() string {
+	_, event, _ := strings.Cut(string(t), ".")
+	return event
+}
+
+// Versioned returns the type with its version: "process.succeeded.v1".
+func (t Type) Versioned() string { return string(t) + ".v1" }
+
+// Stream returns the stream that keeps events of this type.
+func (t Type) Stream() Stream {
+	if t.Entity() == "platform" {
+		return StreamOps
+	}
+	return StreamEvents
+}
