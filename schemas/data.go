@@ -3,6 +3,7 @@ package schemas
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -43,10 +44,30 @@ func (p Process) Facets() Facets {
 	}
 	f.detail("orchestrationId", deref(p.OrchestrationID))
 	f.detail("orgId", deref(p.OrgID))
-	for name, ids := range p.Affects {
-		f.detail("affects:"+name, joined(slices.Sorted(slices.Values(ids))))
-	}
+	p.affected(f)
 	return f
+}
+
+// ownFacets is how many lists of affected ids are compared one by one.
+const ownFacets = 24
+
+// affected adds a facet for each list of affected ids. The lists' names are
+// the platform's: those that a header can't carry as they are, and those
+// beyond the usual few, share one facet, as a message with more than 64 KiB of
+// headers can't be published.
+func (p Process) affected(f Facets) {
+	var rest []string
+	for i, name := range slices.Sorted(maps.Keys(p.Affects)) {
+		ids := joined(slices.Sorted(slices.Values(p.Affects[name])))
+		switch {
+		case ids == "":
+		case i < ownFacets && len(name) <= 64 && Token(name) == name:
+			f.detail("affects:"+name, ids)
+		default:
+			rest = append(rest, name, ids)
+		}
+	}
+	f.detail("affects", joined(rest))
 }
 
 // Ledger is a transaction's place on a ledger. Block is null when only the

@@ -2,6 +2,7 @@ package schemas
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"time"
 
@@ -111,9 +112,11 @@ type cloudEvent struct {
 }
 
 // Messages returns the event as it is published: one message, or two when it
-// has a restricted twin.
+// has a restricted twin. The same event gives the same bytes. It fails only if
+// the event can't be written as JSON, with an error that wraps
+// [ErrUnpublishable] and holds none of the event's values.
 func (e Event) Messages() ([]Message, error) {
-	data, err := json.Marshal(e.Data, json.Deterministic(true))
+	data, err := encode(e.Data)
 	if err != nil {
 		return nil, err
 	}
@@ -122,24 +125,48 @@ func (e Event) Messages() ([]Message, error) {
 	}
 	if e.Restricted == nil {
 		m, err := e.message(e.Type.Stream(), e.ID, data)
-		return []Message{m}, err
+		if err != nil {
+			return nil, err
+		}
+		return []Message{m}, nil
 	}
 	open, err := e.message(e.Type.Stream(), e.ID, withMember(data, "restricted", []byte("true")))
 	if err != nil {
 		return nil, err
 	}
 	if e.Restricted.Personal != nil {
-		personal, err := json.Marshal(e.Restricted.Personal, json.Deterministic(true))
+		personal, err := encode(e.Restricted.Personal)
 		if err != nil {
 			return nil, err
 		}
 		data = withMember(data, "personal", personal)
 	}
 	if e.Restricted.Native != nil {
+		// Spliced in as it is, it could otherwise bring members of its own.
+		if !e.Restricted.Native.IsValid() {
+			return nil, errNotJSON
+		}
 		data = withMember(data, "native", e.Restricted.Native)
 	}
 	twin, err := e.message(StreamRestricted, e.ID+":restricted", data)
-	return []Message{open, twin}, err
+	if err != nil {
+		return nil, err
+	}
+	return []Message{open, twin}, nil
+}
+
+// errNotJSON stands for the JSON library's errors, which quote what they
+// stumbled over.
+var errNotJSON = fmt.Errorf("%w: it can't be written as JSON", ErrUnpublishable)
+
+// encode writes v such that equal values give equal bytes, and raw values keep
+// the spelling of their strings and numbers.
+func encode(v any) ([]byte, error) {
+	b, err := json.Marshal(v, json.Deterministic(true), jsontext.PreserveRawStrings(true))
+	if err != nil {
+		return nil, errNotJSON
+	}
+	return b, nil
 }
 
 // withMember returns object with one more member at its end.
@@ -174,7 +201,7 @@ func (e Event) message(stream Stream, id string, data []byte) (Message, error) {
 		CausationID:     e.CausationID,
 		Data:            data,
 	}
-	body, err := json.Marshal(ce)
+	body, err := encode(ce)
 	if err != nil {
 		return Message{}, err
 	}

@@ -1,0 +1,60 @@
+package schemas_test
+
+import (
+	"regexp"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/seed75441868/postern/schemas"
+)
+
+func record() schemas.Record {
+	return schemas.Record{
+		Source:     "north",
+		DeliveryID: "d-0042",
+		Channel:    schemas.ChannelPoll,
+		Received:   time.Date(2026, 5, 6, 7, 8, 9, 10, time.UTC),
+		Sealed:     []byte{1, 2, 3},
+	}
+}
+
+func TestRecordsSayInTheClearOnlyWhatTriageNeeds(t *testing.T) {
+	want := schemas.Message{
+		Stream:  schemas.StreamRaw,
+		Subject: "postern.raw.north",
+		ID:      "d-0042",
+		Header: map[string][]string{
+			"Nats-Msg-Id":      {"d-0042"},
+			"postern-delivery": {"d-0042"},
+			"postern-channel":  {"poll"},
+			"postern-received": {"2026-05-06T07:08:09.000Z"},
+		},
+		Body: []byte{1, 2, 3},
+	}
+	if diff := cmp.Diff(want, record().Raw()); diff != "" {
+		t.Errorf("raw (-want +got):\n%s", diff)
+	}
+	want.Stream = schemas.StreamQuarantine
+	want.Subject = "postern.quarantine.north.bad_json"
+	want.ID = "d-0042:bad_json"
+	want.Header["Nats-Msg-Id"] = []string{"d-0042:bad_json"}
+	want.Header["postern-reason"] = []string{"bad_json"}
+	if diff := cmp.Diff(want, record().Quarantine(schemas.ReasonBadJSON)); diff != "" {
+		t.Errorf("quarantine (-want +got):\n%s", diff)
+	}
+}
+
+func TestReasonsAreSubjectTokensAndApart(t *testing.T) {
+	seen := map[schemas.Reason]bool{}
+	for _, r := range schemas.Reasons() {
+		if seen[r] || !regexp.MustCompile(`^[a-z_]+$`).MatchString(string(r)) {
+			t.Errorf("%q is no token or twice in the list", r)
+		}
+		seen[r] = true
+	}
+	if len(seen) == 0 {
+		t.Error("no reasons")
+	}
+}
