@@ -3,6 +3,7 @@ package handlers
 import (
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/netip"
 	"strconv"
@@ -16,18 +17,25 @@ type Secret struct {
 	File string `yaml:"file" validate:"required_without=Env,excluded_with=Env"`
 	Env  string `yaml:"env" validate:"required_without=File"`
 
-	value string
+	// A pointer: fmt calls no methods on a secret in somebody's unexported
+	// field, but prints what it holds, and then that is an address.
+	value *string
 }
 
 // NewSecret returns a secret with a value.
-func NewSecret(value string) Secret { return Secret{value: value} }
+func NewSecret(value string) Secret { return Secret{value: &value} }
 
-// Value returns the secret itself.
-func (s Secret) Value() string { return s.value }
+// Value returns the secret itself, "" if it has none.
+func (s Secret) Value() string {
+	if s.value == nil {
+		return ""
+	}
+	return *s.value
+}
 
 // WithValue returns s with its value, as read from where s says.
 func (s Secret) WithValue(value string) Secret {
-	s.value = value
+	s.value = &value
 	return s
 }
 
@@ -36,8 +44,8 @@ const redacted = "[redacted]"
 // String hides the value, as do the methods below it.
 func (Secret) String() string { return redacted }
 
-// GoString implements fmt.GoStringer.
-func (Secret) GoString() string { return redacted }
+// Format implements fmt.Formatter, for every verb.
+func (Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
 
 // MarshalText implements encoding.TextMarshaler.
 func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
