@@ -10,7 +10,8 @@ import (
 )
 
 // Data is the part of an event that depends on its type. Optional values are
-// pointers: null means that the platform didn't say.
+// pointers: null means that the platform didn't say. The doc tags are the
+// descriptions in the JSON Schemas.
 type Data interface {
 	// Facets lists what two tellings of the same fact are compared by.
 	Facets() Facets
@@ -18,18 +19,16 @@ type Data interface {
 
 // Process is a transaction on a platform. Its key is the processId.
 type Process struct {
-	Platform        string              `json:"platform" validate:"required"`
-	ProcessID       string              `json:"processId" validate:"required,max=200"`
-	OrchestrationID *string             `json:"orchestrationId"`
-	Method          string              `json:"method"`
-	NativeType      string              `json:"nativeType"`
-	NativeStatus    string              `json:"nativeStatus" validate:"required,max=200"`
-	OrgID           *string             `json:"orgId"`
-	Ledger          *Ledger             `json:"ledger"`
-	Affects         map[string][]string `json:"affects" validate:"required"`
-	// Added lists what this telling said for the first time; only in
-	// process.details_added.
-	Added []string `json:"added,omitempty"`
+	Platform        string              `json:"platform" validate:"required" doc:"The platform that executed it."`
+	ProcessID       string              `json:"processId" validate:"required,max=200" doc:"The transaction's id."`
+	OrchestrationID *string             `json:"orchestrationId" doc:"The sequence of transactions that it is part of."`
+	Method          string              `json:"method" doc:"What was executed, in the platform's words."`
+	NativeType      string              `json:"nativeType" doc:"The platform's kind of transaction."`
+	NativeStatus    string              `json:"nativeStatus" validate:"required,max=200" doc:"The status, in the platform's word."`
+	OrgID           *string             `json:"orgId" doc:"The organisation that executed it."`
+	Ledger          *Ledger             `json:"ledger" doc:"Its place on the ledger."`
+	Affects         map[string][]string `json:"affects" validate:"required" doc:"The ids of what it touched, by the platform's name of the list: assetIds, securityIds and others."`
+	Added           []string            `json:"added,omitempty" doc:"What this telling said for the first time; only in process.details_added."`
 }
 
 // Facets compares the method, the status and the place on the ledger; the
@@ -73,18 +72,18 @@ func (p Process) affected(f Facets) {
 // Ledger is a transaction's place on a ledger. Block is null when only the
 // other two are known.
 type Ledger struct {
-	Channel       string `json:"channel"`
-	Block         *int64 `json:"block" validate:"omitempty,min=0"`
-	TransactionID string `json:"transactionId"`
+	Channel       string `json:"channel" doc:"The ledger's channel."`
+	Block         *int64 `json:"block" validate:"omitempty,min=0" doc:"The number of the block."`
+	TransactionID string `json:"transactionId" doc:"The id of the ledger's transaction."`
 }
 
 // Orchestration is a sequence of transactions. Its key is the orchestrationId.
 type Orchestration struct {
-	Platform        string   `json:"platform" validate:"required"`
-	OrchestrationID string   `json:"orchestrationId" validate:"required,max=200"`
-	NativeStatus    string   `json:"nativeStatus" validate:"required,max=200"`
-	StartDate       *string  `json:"startDate"`
-	ProcessIDs      []string `json:"processIds" validate:"required"`
+	Platform        string   `json:"platform" validate:"required" doc:"The platform that executes it."`
+	OrchestrationID string   `json:"orchestrationId" validate:"required,max=200" doc:"The sequence's id."`
+	NativeStatus    string   `json:"nativeStatus" validate:"required,max=200" doc:"The status, in the platform's word."`
+	StartDate       *string  `json:"startDate" doc:"When it started: RFC 3339."`
+	ProcessIDs      []string `json:"processIds" validate:"required" doc:"Its transactions, in the platform's order."`
 }
 
 // Facets compares the status.
@@ -97,18 +96,18 @@ func (o Orchestration) Facets() Facets {
 
 // LoggedError is an entry of a platform's error log. Its key is the errorId.
 type LoggedError struct {
-	Platform string       `json:"platform" validate:"required"`
-	ErrorID  string       `json:"errorId" validate:"required,max=200"`
-	Action   *ErrorAction `json:"action"`
+	Platform string       `json:"platform" validate:"required" doc:"The platform that logged it."`
+	ErrorID  string       `json:"errorId" validate:"required,max=200" doc:"The error's id."`
+	Action   *ErrorAction `json:"action" doc:"What somebody tried to do."`
 }
 
 // ErrorAction is what somebody tried to do. Its path has no query: that may
 // hold what somebody typed.
 type ErrorAction struct {
-	ID     *string `json:"id"`
-	Name   *string `json:"name"`
-	Method *string `json:"method"`
-	Path   *string `json:"path"`
+	ID     *string `json:"id" doc:"The action's id."`
+	Name   *string `json:"name" doc:"The action's name."`
+	Method *string `json:"method" doc:"The HTTP method."`
+	Path   *string `json:"path" doc:"The path that was called, without its query."`
 }
 
 // Facets compares the action.
@@ -124,7 +123,7 @@ func (e LoggedError) Facets() Facets {
 // fields, so they are all on the restricted twin, under native. Its key is a
 // hash of its canonical JSON.
 type Job struct {
-	Platform string `json:"platform" validate:"required"`
+	Platform string `json:"platform" validate:"required" doc:"The platform that performed it; all else is on the restricted twin, under native."`
 }
 
 // Facets is empty: a job's id is a hash of all that was said.
@@ -132,10 +131,9 @@ func (Job) Facets() Facets { return Facets{} }
 
 // Subscription is the data of events about a push subscription.
 type Subscription struct {
-	Platform string `json:"platform" validate:"required"`
-	Topic    string `json:"topic" validate:"required"`
-	// Deadline is when a waiting confirmation lapses, RFC 3339.
-	Deadline *string `json:"deadline"`
+	Platform string  `json:"platform" validate:"required" doc:"The platform that pushes."`
+	Topic    string  `json:"topic" validate:"required" doc:"The topic that is subscribed to."`
+	Deadline *string `json:"deadline" doc:"When a waiting confirmation lapses: RFC 3339."`
 }
 
 // Facets is empty: there is nothing to compare.
@@ -143,13 +141,9 @@ func (Subscription) Facets() Facets { return Facets{} }
 
 // Conflict is the data of an event about two tellings that disagree.
 type Conflict struct {
-	Platform string `json:"platform" validate:"required"`
-	// Event is the id of the event that was told, or null when the tellings
-	// share only a transport id.
-	Event *string `json:"event"`
-	// Fields names what differs; "content" when a transport id came again
-	// with other signed content.
-	Fields []string `json:"fields" validate:"required"`
+	Platform string   `json:"platform" validate:"required" doc:"The platform that told both."`
+	Event    *string  `json:"event" doc:"The id of the event that was told; null when the tellings share only a transport id."`
+	Fields   []string `json:"fields" validate:"required" doc:"What differs; content when a transport id came again with other signed content."`
 }
 
 // Facets is empty: there is nothing to compare.
@@ -158,12 +152,9 @@ func (Conflict) Facets() Facets { return Facets{} }
 // Drift is the data of an event about something that the vocabulary doesn't
 // know.
 type Drift struct {
-	Platform string `json:"platform" validate:"required"`
-	// Path is where, in the platform's own names: "transaction.status".
-	Path string `json:"path" validate:"required,max=200"`
-	// Value is the unknown value of a known field, or null for an unknown
-	// field, whose values may be anything.
-	Value *string `json:"value"`
+	Platform string  `json:"platform" validate:"required" doc:"The platform that said it."`
+	Path     string  `json:"path" validate:"required,max=200" doc:"Where, in the platform's own names, with dots between them."`
+	Value    *string `json:"value" doc:"The unknown value of a known field; null for an unknown field, whose values may be anything."`
 }
 
 // Facets is empty: there is nothing to compare.

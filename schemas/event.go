@@ -95,20 +95,20 @@ func (m Message) Size() int {
 
 // cloudEvent is the body, in the order in which it is printed.
 type cloudEvent struct {
-	SpecVersion     string         `json:"specversion"`
-	ID              string         `json:"id"`
-	Source          string         `json:"source"`
-	Type            string         `json:"type"`
-	Subject         string         `json:"subject"`
-	Time            string         `json:"time"`
-	RecordedTime    string         `json:"recordedtime"`
-	DataContentType string         `json:"datacontenttype"`
-	DataSchema      string         `json:"dataschema"`
-	Sequence        string         `json:"sequence,omitempty"`
-	DeliveryID      string         `json:"deliveryid,omitempty"`
-	CorrelationID   string         `json:"correlationid,omitempty"`
-	CausationID     string         `json:"causationid,omitempty"`
-	Data            jsontext.Value `json:"data"`
+	SpecVersion     string         `json:"specversion" doc:"The version of CloudEvents."`
+	ID              string         `json:"id" doc:"The fact's id: the same whenever and however it is told. A restricted twin's ends in :restricted."`
+	Source          string         `json:"source" doc:"The source in Postern's configuration: /postern/ and its name."`
+	Type            string         `json:"type" doc:"What happened."`
+	Subject         string         `json:"subject" doc:"The entity and its key."`
+	Time            string         `json:"time" doc:"When it happened, as the platform said it; where the platform has no time, when it was observed."`
+	RecordedTime    string         `json:"recordedtime" doc:"When Postern heard of it."`
+	DataContentType string         `json:"datacontenttype" doc:"The media type of data."`
+	DataSchema      string         `json:"dataschema" doc:"The id of this schema."`
+	Sequence        string         `json:"sequence,omitempty" doc:"The platform's order: a ledger's channel and block, or a revision. Comparable as text within a channel; blocks can be equal."`
+	DeliveryID      string         `json:"deliveryid" doc:"The delivery that told it, on POSTERN_RAW."`
+	CorrelationID   string         `json:"correlationid,omitempty" doc:"The orchestrationId."`
+	CausationID     string         `json:"causationid,omitempty" doc:"The id of the event whose follow-up found this one."`
+	Data            jsontext.Value `json:"data" doc:"What the platform said, in the vocabulary's words."`
 }
 
 // Messages returns the event as it is published: one message, or two when it
