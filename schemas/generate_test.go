@@ -93,7 +93,8 @@ func eventSchema(t *testing.T, d Definition) *schema {
 	field("id").Pattern = eventID.String()
 	field("id").MaxLength = 512 + len(":restricted")
 	field("source").Pattern = strings.Replace(SourceName.String(), "^", "^/postern/", 1)
-	field("subject").Pattern = "^" + d.Type.Entity() + "/."
+	field("subject").Pattern = "^" + d.Type.Entity() + "/"
+	field("subject").MinLength = len(d.Type.Entity() + "/x")
 	field("time").Format = "date-time"
 	field("recordedtime").Format = "date-time"
 	field("deliveryid").MinLength = 1
