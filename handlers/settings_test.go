@@ -3,7 +3,7 @@ package handlers_test
 import (
 	"bytes"
 	"encoding"
-	stdjson "encoding/json" // what a library may use that prints our settings
+	stdjson "encoding/json" //nolint:depguard // libraries that print settings may use it
 	"errors"
 	"fmt"
 	"log/slog"

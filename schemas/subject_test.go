@@ -78,7 +78,8 @@ func checkParts(t interface{ Fatalf(string, ...any) }, a, b string) {
 	if a != b && schemas.Token(a) == schemas.Token(b) {
 		t.Fatalf("%q and %q have the same token", a, b)
 	}
-	if strings.ToLower(a) != strings.ToLower(b) && schemas.IDPart(a) == schemas.IDPart(b) {
+	lowerA, lowerB := strings.ToLower(a), strings.ToLower(b)
+	if lowerA != lowerB && schemas.IDPart(a) == schemas.IDPart(b) {
 		t.Fatalf("%q and %q have the same part", a, b)
 	}
 }
