@@ -110,7 +110,7 @@ type Delivery struct {
 // Output is what a delivery became.
 type Output struct {
 	Events []schemas.Event
-	Drift  []schemas.Drift // what the vocabulary doesn't know, in order of appearance
+	Drift  []schemas.Drift // what the vocabulary doesn't know, in an order that is always the same
 }
 
 // Reason says which check a push failed.
