@@ -1,0 +1,177 @@
+package handlerstest
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/seed75441868/postern/handlers"
+	"github.com/seed75441868/postern/schemas"
+)
+
+// canaries look like personal data. None of them has anything to do in what
+// everybody may see.
+var canaries = []string{
+	"Erika Mustermann-Canary", "erika.canary@example.org", "DE02120300000000202051", "078-05-1120",
+}
+
+// canary: what nobody knows is told to nobody but the readers of twins. It is
+// put everywhere: as a further member of every object, as the name of one, and
+// in the place of every value, where at least no error may repeat it.
+func (s *suite) canary(t *testing.T) {
+	var tree any
+	if json.Unmarshal(s.recorded, &tree) != nil {
+		t.Skip("recording is not JSON")
+	}
+	sing := strings.Join(canaries, " ")
+	for _, at := range objects(tree) {
+		for name, value := range map[string]any{
+			"remark":    sing,
+			"remarks":   []any{map[string]any{"text": sing}},
+			canaries[0]: true,
+			canaries[1]: map[string]any{},
+		} {
+			_, taken := at[name]
+			if taken {
+				continue
+			}
+			at[name] = value
+			s.sings(t, tree, true)
+			delete(at, name)
+		}
+	}
+	replaceEach(tree, func() { s.sings(t, tree, false) })
+}
+
+// sings pushes tree and checks that no canary can be heard; of a value in the
+// place of a known one only errors are checked.
+func (s *suite) sings(t *testing.T, tree any, open bool) {
+	t.Helper()
+	recorded, err := json.Marshal(tree, json.Deterministic(true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := s.Push(t, recorded)
+	a, err := s.webhook.Authenticate(r)
+	if err != nil {
+		s.checkRefusal(t, err)
+		return
+	}
+	out, err := s.Platform.Normalize(s.delivery(r, a))
+	if err != nil {
+		var unusable *handlers.UnusableError
+		if !errors.As(err, &unusable) {
+			t.Errorf("got %T: %v, want an *UnusableError", err, err)
+		}
+		s.checkText(t, err)
+		return
+	}
+	if !open {
+		return
+	}
+	for _, drift := range out.Drift {
+		if heard(fmt.Sprint(drift.Path, drift.Value)) {
+			t.Errorf("drift sings: %s", drift.Path)
+		}
+	}
+	for _, e := range out.Events {
+		messages, err := e.Messages()
+		if err != nil {
+			t.Error(err)
+		}
+		for _, m := range messages {
+			if m.Stream == schemas.StreamRestricted {
+				m.Body = nil // here it may be
+			}
+			if heard(fmt.Sprintf("%s %s %v %s", m.Subject, m.ID, m.Header, m.Body)) {
+				t.Errorf("%s on %s sings: %s", m.ID, m.Stream, m.Body)
+			}
+		}
+	}
+}
+
+// checkText: errors name fields and rules, never values.
+func (s *suite) checkText(t *testing.T, err error) {
+	t.Helper()
+	if heard(err.Error()) {
+		t.Errorf("error sings: %v", err)
+	}
+	var tree any
+	if json.Unmarshal(s.recorded, &tree) != nil {
+		return
+	}
+	for _, value := range leaves(tree) {
+		if len(value) >= 10 && strings.Contains(err.Error(), value) {
+			t.Errorf("error holds a value of the push: %v", err)
+		}
+	}
+}
+
+func heard(text string) bool {
+	return slices.ContainsFunc(canaries, func(c string) bool {
+		return strings.Contains(strings.ToLower(text), strings.ToLower(c))
+	})
+}
+
+// objects returns all objects in a tree of JSON.
+func objects(tree any) []map[string]any {
+	var all []map[string]any
+	switch v := tree.(type) {
+	case map[string]any:
+		all = append(all, v)
+		for _, member := range v {
+			all = append(all, objects(member)...)
+		}
+	case []any:
+		for _, element := range v {
+			all = append(all, objects(element)...)
+		}
+	}
+	return all
+}
+
+// leaves returns all strings in a tree of JSON.
+func leaves(tree any) []string {
+	var all []string
+	switch v := tree.(type) {
+	case string:
+		return []string{v}
+	case map[string]any:
+		for _, member := range v {
+			all = append(all, leaves(member)...)
+		}
+	case []any:
+		for _, element := range v {
+			all = append(all, leaves(element)...)
+		}
+	}
+	return all
+}
+
+// replaceEach calls try with each value of a tree replaced in turn by a canary
+// of another type.
+func replaceEach(tree any, try func()) {
+	others := []any{canaries[0], []any{canaries[1]}, map[string]any{canaries[2]: canaries[3]}}
+	each := func(get any, set func(any)) {
+		for _, other := range others {
+			set(other)
+			try()
+		}
+		set(get)
+		replaceEach(get, try)
+	}
+	switch v := tree.(type) {
+	case map[string]any:
+		for name, member := range v {
+			each(member, func(x any) { v[name] = x })
+		}
+	case []any:
+		for i, element := range v {
+			each(element, func(x any) { v[i] = x })
+		}
+	}
+}
