@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/seed75441868/postern/handlers"
+)
+
+var update = flag.Bool("update", false, "write what was got into the golden files")
+
+// fakeSettings are the settings of a platform that has all kinds of them.
+type fakeSettings struct {
+	Login  string            `yaml:"login" validate:"omitempty,min=3" doc:"Who we are."`
+	Secret *handlers.Secret  `yaml:"secret" doc:"Password."`
+	Files  []handlers.File   `yaml:"files" doc:"Certificates."`
+	Check  string            `yaml:"check" validate:"oneof=all some off" insecure:"off" doc:"What is checked."`
+	Every  handlers.Duration `yaml:"every" validate:"min=1s,max=1h" doc:"How often."`
+	Big    handlers.Size     `yaml:"big" validate:"max=1048576"`
+	From   string            `yaml:"from" validate:"omitempty,eq=now|datetime=2006-01-02"`
+	Ratio  float64           `yaml:"ratio"`
+	Paths  map[string]string `yaml:"paths" doc:"Where things are."`
+	Rows   []fakeRow         `yaml:"rows" validate:"unique=Owner,dive"`
+	Push   *fakePush         `yaml:"push"`
+}
+
+type fakeRow struct {
+	Owner  string          `yaml:"owner" validate:"required"`
+	Secret handlers.Secret `yaml:"secret"`
+}
+
+type fakePush struct {
+	Allow []handlers.Prefix `yaml:"allow" validate:"required,min=1"`
+}
+
+// fake is a platform for tests. It opens what has a login.
+func fake() handlers.Platform {
+	return handlers.Platform{
+		Name:     "fake",
+		Settings: func() any { return &fakeSettings{Check: "all", Every: handlers.Duration(time.Minute)} },
+		Open: func(name string, settings any) (handlers.Source, error) {
+			switch s := settings.(*fakeSettings); s.Login {
+			case "":
+				return handlers.Source{}, handlers.ErrNoPush
+			case "bad":
+				return handlers.Source{}, errors.Join(
+					errors.New("files[0] is no certificate"), errors.New("can't be opened at all"))
+			case "odd":
+				return handlers.Source{Name: name, Warnings: []string{"login is odd", "an odd source"}}, nil
+			default:
+				return handlers.Source{Name: name, Platform: "fake"}, nil
+			}
+		},
+	}
+}
+
+// other is a platform without settings.
+func other() handlers.Platform {
+	return handlers.Platform{
+		Name:     "other",
+		Settings: func() any { return &struct{}{} },
+		Open: func(name string, _ any) (handlers.Source, error) {
+			return handlers.Source{Name: name, Platform: "other"}, nil
+		},
+	}
+}
+
+func fakes() []handlers.Platform { return []handlers.Platform{fake(), other()} }
+
+// command runs a command line in this process with the fake platforms.
+func command(t *testing.T, environ []string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, err writer
+	code = execute(context.WithoutCancel(t.Context()), args, &process{
+		stdin: nil, stdout: &out, stderr: &err, environ: environ, platforms: fakes(),
+	})
+	return code, string(out), string(err)
+}
+
+type writer []byte
+
+func (w *writer) Write(p []byte) (int, error) {
+	*w = append(*w, p...)
+	return len(p), nil
+}
+
+// write makes a file in the working directory, which is a test's own.
+func write(t *testing.T, name, content string) {
+	t.Helper()
+	if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}

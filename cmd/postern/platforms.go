@@ -1,0 +1,13 @@
+package main
+
+import (
+	"github.com/seed75441868/postern/handlers"
+	"github.com/seed75441868/postern/handlers/corastone"
+)
+
+// platforms lists what a source can be: one line per platform.
+func platforms() []handlers.Platform {
+	return []handlers.Platform{
+		corastone.Platform(),
+	}
+}
