@@ -1,0 +1,169 @@
+package ingress
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/seed75441868/postern/handlers"
+	"github.com/seed75441868/postern/receiver/journal"
+	"github.com/seed75441868/postern/schemas"
+)
+
+// keptBuffer is how large a body's buffer may be to be used again.
+const keptBuffer = 64 << 10
+
+// admit is around every route, those that don't exist included: it lets in
+// whom at least one source knows, speaking HTTP/1.1, and turns a panic into an
+// error.
+func (s *Server) admit(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) (err error) {
+		defer func() {
+			if v := recover(); v != nil {
+				err = &panicError{panicked()}
+			}
+		}()
+		r := c.Request()
+		if !s.listener.knows(peer(r)) {
+			return errStranger
+		}
+		if r.ProtoMajor != 1 || r.ProtoMinor != 1 {
+			return errProtocol
+		}
+		if len(r.TransferEncoding) > 0 {
+			// Where two parsers disagree about where a chunked body ends, the
+			// rest of the connection is somebody else's request.
+			c.Response().Header()["Connection"] = headerClose
+		}
+		return next(c)
+	}
+}
+
+// panicked says where the panic that is being recovered came from. What it was
+// about may quote a payload, so nobody hears that.
+func panicked() string {
+	pcs := make([]uintptr, 16)
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs)])
+	for {
+		f, more := frames.Next()
+		if !strings.HasPrefix(f.Function, "runtime.") {
+			return f.Function + ":" + strconv.Itoa(f.Line)
+		}
+		if !more {
+			return "unknown"
+		}
+	}
+}
+
+// push answers POST /hooks/{source}.
+func (s *Server) push(c echo.Context) error {
+	start := time.Now()
+	src := s.sources[c.Param("source")]
+	if src == nil {
+		return errPath
+	}
+	r := c.Request()
+	if addr := peer(r); !contains(src.Push.Allow, addr) {
+		return errAddress
+	}
+	if s.refusing.Load() {
+		return errDraining
+	}
+
+	body := s.buffers.Get().(*bytes.Buffer)
+	defer s.giveBack(body)
+	if err := s.read(c, body); err != nil {
+		return err
+	}
+	receipt, authentic, err := s.accept(r, src, body.Bytes(), start)
+	if err != nil {
+		return err
+	}
+	src.accepted(receipt.Outcome, start, authentic)
+	if s.log.Enabled(r.Context(), levelAccepted) {
+		s.logAccepted(r, src, receipt, body.Len(), start)
+	}
+	return answerID(c, receipt.ID)
+}
+
+// read fills body. The sender decides how fast it comes and the buffer grows
+// with it, so that a promised megabyte costs nothing until it is there.
+func (s *Server) read(c echo.Context, body *bytes.Buffer) error {
+	r := c.Request()
+	if r.ContentLength > s.maxBody {
+		return errSize
+	}
+	for _, v := range r.Header["Content-Encoding"] {
+		if v != "" && !strings.EqualFold(v, "identity") {
+			return errEncoding
+		}
+	}
+	_, err := body.ReadFrom(http.MaxBytesReader(c.Response().Writer, r.Body, s.maxBody))
+	if err != nil {
+		return bodyError(err)
+	}
+	return nil
+}
+
+func (s *Server) giveBack(body *bytes.Buffer) {
+	if body.Cap() <= keptBuffer {
+		body.Reset()
+		s.buffers.Put(body)
+	}
+}
+
+// accept has the webhook authenticate the push and the journal keep it.
+func (s *Server) accept(r *http.Request, src *source, body []byte, start time.Time) (journal.Receipt, handlers.Authentic, error) {
+	received := start.UTC()
+	authentic, err := src.Push.Webhook.Authenticate(handlers.Request{Header: r.Header, Body: body, Received: received})
+	if err != nil {
+		return journal.Receipt{}, authentic, err
+	}
+	if !s.take() {
+		return journal.Receipt{}, authentic, errBusy
+	}
+	defer func() { <-s.slots }()
+
+	// A sender that hangs up now has sent everything: keeping its push is
+	// better than hearing it again.
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(r.Context()), start.Add(handlerTimeout))
+	defer cancel()
+	receipt, err := s.journal.Append(ctx, handlers.Delivery{
+		Source:   src.Name,
+		Platform: src.Platform,
+		Channel:  schemas.ChannelPush,
+		Role:     authentic.Role,
+		Received: received,
+		Sent:     authentic.Sent,
+		Stale:    authentic.Stale,
+		Payload:  body,
+	}, authentic.TransportID, authentic.Content)
+	if err != nil {
+		return receipt, authentic, &journalError{err}
+	}
+	return receipt, authentic, nil
+}
+
+// take waits a little for one of the slots, and reports whether it got one.
+// Only authentic pushes ask for one: slow bodies and forgeries take none.
+func (s *Server) take() bool {
+	select {
+	case s.slots <- struct{}{}:
+		return true
+	default:
+	}
+	wait := time.NewTimer(busyWait)
+	defer wait.Stop()
+	select {
+	case s.slots <- struct{}{}:
+		return true
+	case <-wait.C:
+		return false
+	}
+}
