@@ -1,0 +1,193 @@
+package relay
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/seed75441868/postern/schemas"
+)
+
+// mirrored are the streams that the index follows.
+var mirrored = []schemas.Stream{schemas.StreamEvents, schemas.StreamRestricted}
+
+// ready returns nil if the bus is there and the index knows all that is on it.
+// It has work to do only after a start and after a reconnect.
+func (r *Relay) ready(ctx context.Context) error {
+	r.syncing.Lock()
+	defer r.syncing.Unlock()
+	if epoch := r.cfg.Bus.Epoch(); epoch != 0 && r.synced.Load() == epoch {
+		return nil
+	}
+	r.stopFollow()
+	r.stopFollow = func() {}
+	r.synced.Store(0)
+	if err := r.cfg.Bus.Prepare(ctx); err != nil {
+		return fmt.Errorf("prepare the bus: %w", err)
+	}
+	epoch := r.cfg.Bus.Epoch()
+	r.synced.Store(epoch)
+	stop, err := r.follow(ctx, epoch)
+	if err != nil {
+		r.synced.Store(0)
+		return fmt.Errorf("catch up with the bus: %w", err)
+	}
+	r.stopFollow = stop
+	return nil
+}
+
+// follow starts to mirror the streams into the index and returns when it has
+// caught up with what they hold now. The function that it returns ends it. If
+// following ends by itself, the next ready catches up again.
+func (r *Relay) follow(ctx context.Context, epoch uint64) (func(), error) {
+	following, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var running sync.WaitGroup
+	stop := func() {
+		cancel()
+		running.Wait()
+	}
+	catchUp, ctx := errgroup.WithContext(ctx)
+	for _, stream := range mirrored {
+		catchUp.Go(func() error {
+			state, after, err := r.position(ctx, stream)
+			if err != nil {
+				return err
+			}
+			caughtUp := make(chan struct{})
+			ended := make(chan error, 1)
+			running.Go(func() {
+				ended <- r.followOne(following, stream, after, state.Last, caughtUp)
+				r.synced.CompareAndSwap(epoch, 0)
+			})
+			select {
+			case <-caughtUp:
+				return nil
+			case err := <-ended:
+				return fmt.Errorf("follow %s: %w", stream, err)
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		})
+	}
+	if err := catchUp.Wait(); err != nil {
+		stop()
+		return nil, err
+	}
+	return stop, nil
+}
+
+// position returns the state of a stream and the sequence up to which the
+// index knows it. If the stream is not the one that the index mirrors, or lost
+// its end, the index is made anew from what is there, and the journal is read
+// from its start, so that what it still has is told again where it is missing.
+func (r *Relay) position(ctx context.Context, stream schemas.Stream) (schemas.StreamState, uint64, error) {
+	state, err := r.cfg.Bus.StreamState(ctx, stream)
+	if err != nil {
+		return state, 0, err
+	}
+	pos, err := r.index.Position(stream)
+	if err != nil {
+		return state, 0, err
+	}
+	switch {
+	case pos.Created.IsZero():
+		if err := r.index.Reset(stream, state.Created); err != nil {
+			return state, 0, err
+		}
+		pos.Last = 0
+	case !pos.Created.Equal(state.Created) || state.Last < pos.Last:
+		r.cfg.Log.Warn("a stream went back; what the journal still has is told again where it is missing", "stream", string(stream))
+		if err := r.index.Reset(stream, state.Created); err != nil {
+			return state, 0, err
+		}
+		r.kept.clear()
+		select {
+		case r.rewound <- struct{}{}:
+		default:
+		}
+		pos.Last = 0
+	default:
+		if err := r.index.Expire(stream, state.First); err != nil {
+			return state, 0, err
+		}
+	}
+	if state.First > state.Last { // nothing is there to be followed
+		return state, state.Last, r.index.Apply(stream, nil, state.Last)
+	}
+	return state, pos.Last, nil
+}
+
+// followOne mirrors one stream and closes caughtUp when the index knows
+// everything up to goal.
+func (r *Relay) followOne(ctx context.Context, stream schemas.Stream, after, goal uint64, caughtUp chan<- struct{}) error {
+	waiting := true
+	reached := func(seq uint64) {
+		if waiting && seq >= goal {
+			waiting = false
+			close(caughtUp)
+		}
+	}
+	reached(after)
+	return r.cfg.Bus.Follow(ctx, stream, after, func(headings []schemas.Heading, last uint64) error {
+		if err := r.index.Apply(stream, headings, last); err != nil {
+			return err
+		}
+		reached(last)
+		return nil
+	})
+}
+
+// kept are told entries that the journal keeps for a while: a broker whose
+// fsync we can't see may lose what it acknowledged.
+type kept struct {
+	mu    sync.Mutex
+	queue []keptSeqs
+}
+
+type keptSeqs struct {
+	due  time.Time
+	seqs []uint64
+}
+
+func (k *kept) add(due time.Time, seqs []uint64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.queue = append(k.queue, keptSeqs{due, seqs})
+}
+
+func (k *kept) clear() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.queue = nil
+}
+
+// take returns what is due.
+func (k *kept) take(now time.Time) []uint64 {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var due []uint64
+	for len(k.queue) > 0 && !now.Before(k.queue[0].due) {
+		due = append(due, k.queue[0].seqs...)
+		k.queue = k.queue[1:]
+	}
+	return due
+}
+
+// trimKept trims what is due, until ctx ends.
+func (r *Relay) trimKept(ctx context.Context) error {
+	tick := time.NewTicker(min(time.Second, r.cfg.TrimAfter))
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case now := <-tick.C:
+			if due := r.kept.take(now); len(due) > 0 {
+				r.trim(due)
+			}
+		}
+	}
+}

@@ -1,0 +1,77 @@
+package relay
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/seed75441868/postern/schemas"
+)
+
+type metrics struct {
+	relayed       *prometheus.CounterVec
+	publishedVec  *prometheus.CounterVec
+	suppressed    *prometheus.CounterVec
+	publishErrors *prometheus.CounterVec
+	quarantined   *prometheus.CounterVec
+	drift         *prometheus.CounterVec
+	lag           *prometheus.HistogramVec
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		c := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "postern", Name: name, Help: help}, labels)
+		reg.MustRegister(c)
+		return c
+	}
+	m := &metrics{
+		relayed:       counter("deliveries_relayed_total", "Deliveries taken from the journal, by what became of them.", "source", "outcome"),
+		publishedVec:  counter("events_published_total", "Events stored on the bus.", "source", "type", "stream"),
+		suppressed:    counter("events_suppressed_total", "Events not published because they had been told, by what knew it.", "source", "net"),
+		publishErrors: counter("relay_publish_errors_total", "Failed attempts to publish.", "stream", "reason"),
+		quarantined:   counter("quarantined_total", "Deliveries put into quarantine.", "source", "reason"),
+		drift:         counter("schema_drift_total", "Unknown fields and values, each counted once.", "source"),
+		lag: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: "postern", Name: "event_lag_seconds",
+			Help:                            "Time from a delivery's arrival until its events are on the bus.",
+			Buckets:                         []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 60, 600, 3600},
+			NativeHistogramBucketFactor:     1.1,
+			NativeHistogramMaxBucketNumber:  160,
+			NativeHistogramMinResetDuration: time.Hour,
+		}, []string{"source", "channel"}),
+	}
+	reg.MustRegister(m.lag)
+	return m
+}
+
+// published counts a message that is on the bus.
+func (m *metrics) published(source string, msg schemas.Message) {
+	t := "other"
+	if v := msg.Header["ce-type"]; len(v) > 0 {
+		t = v[0]
+	}
+	m.publishedVec.WithLabelValues(source, t, string(msg.Stream)).Inc()
+	if t == "postern."+schemas.PlatformSchemaDrift.Versioned() {
+		m.drift.WithLabelValues(source).Inc()
+	}
+}
+
+// done counts an item that is dealt with.
+func (m *metrics) done(it *item, now time.Time) {
+	source := it.record.Source
+	outcome := "duplicate"
+	switch {
+	case it.parked:
+		outcome = "parked"
+	case it.reason != "":
+		outcome = "quarantined"
+		m.quarantined.WithLabelValues(source, string(it.reason)).Inc()
+	case it.published || it.suppressed == 0:
+		outcome = "published"
+		m.lag.WithLabelValues(source, string(it.record.Channel)).Observe(max(0, now.Sub(it.record.Received).Seconds()))
+	}
+	m.relayed.WithLabelValues(source, outcome).Inc()
+	if it.suppressed > 0 {
+		m.suppressed.WithLabelValues(source, "index").Add(float64(it.suppressed))
+	}
+}
