@@ -18,6 +18,9 @@ Data goes to stdout, everything else to stderr. Exit codes: 0 ok, 1 failed,
   postern config init > postern.yaml
   postern config check -c postern.yaml`)
 	root.AddCommand(
+		serveCommand(p),
+		demoCommand(p),
+		tailCommand(p),
 		configCommand(p),
 		versionCommand(p),
 	)

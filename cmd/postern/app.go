@@ -1,0 +1,232 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/seed75441868/postern/bus"
+	"github.com/seed75441868/postern/handlers"
+	"github.com/seed75441868/postern/receiver/ingress"
+	"github.com/seed75441868/postern/receiver/journal"
+	"github.com/seed75441868/postern/receiver/ops"
+	"github.com/seed75441868/postern/receiver/relay"
+)
+
+// How long each part may take to end in order. SNS tries again 20 s after a
+// refusal, so that a restart within that time costs it one try.
+const (
+	ingressGrace = 10 * time.Second
+	relayGrace   = 5 * time.Second
+	opsGrace     = 2 * time.Second
+)
+
+// app is a running receiver: the parts, and who hands what to whom.
+type app struct {
+	cfg      *Config
+	log      *slog.Logger
+	registry *prometheus.Registry
+
+	keys    *journal.Keyring
+	journal *journal.Journal
+	ingress *ingress.Server
+	ops     *ops.Server
+	bus     atomic.Pointer[bus.Bus] // nil until it is open
+
+	ingressAddr net.Addr
+	opsAddr     net.Addr
+	opened      chan struct{} // closed when bus is set
+}
+
+// openApp opens the journal and the listeners. Nothing is accepted until run.
+func openApp(cfg *Config, log *slog.Logger) (_ *app, err error) {
+	a := &app{cfg: cfg, log: log, registry: prometheus.NewRegistry(), opened: make(chan struct{})}
+	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo())
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.close())
+		}
+	}()
+	if a.keys, err = a.openKeys(); err != nil {
+		return nil, failf(exitConfig, "", "%w", err)
+	}
+	a.journal, err = journal.Open(journal.Config{
+		Dir:      filepath.Join(string(cfg.DataDir), "journal"),
+		MaxBytes: int64(cfg.Journal.MaxBytes),
+		Reserve:  int64(cfg.Journal.Reserve),
+		Keys:     a.keys,
+		Log:      log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	a.registry.MustRegister(a.journal.Collector())
+	if err := a.openIngress(); err != nil {
+		return nil, err
+	}
+	return a, a.openOps()
+}
+
+func (a *app) openKeys() (*journal.Keyring, error) {
+	c := journal.KeyConfig{DataDir: string(a.cfg.DataDir), Seal: a.cfg.Seal.Keys, Log: a.log}
+	if key := a.cfg.Pseudonyms.Key; key != nil {
+		c.Pseudonym = *key
+	}
+	return journal.OpenKeyring(c)
+}
+
+func (a *app) openIngress() error {
+	c := a.cfg.Ingress
+	var certificate *ingress.Certificate
+	if c.TLS != nil {
+		var err error
+		if certificate, err = ingress.LoadCertificate(string(c.TLS.Cert), string(c.TLS.Key), a.log); err != nil {
+			return err
+		}
+	}
+	sources := make([]handlers.Source, 0, len(a.cfg.Sources))
+	for _, s := range a.cfg.Sources {
+		sources = append(sources, s.Opened)
+	}
+	l, err := listen(c.Listen)
+	if err != nil {
+		return err
+	}
+	a.ingressAddr = l.Addr()
+	a.ingress, err = ingress.New(l, ingress.Config{
+		Sources:        sources,
+		Journal:        a.journal,
+		Certificate:    certificate,
+		MaxBody:        int64(c.MaxBody),
+		MaxConnections: c.MaxConnections,
+		Registerer:     a.registry,
+		Log:            a.log,
+	})
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
+	return nil
+}
+
+// listen opens a listener; its error says what to do.
+func listen(address string) (net.Listener, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, failf(exitFailed, "choose another address in the configuration, or end what listens there", "can't listen on %s: %w", address, err)
+	}
+	return l, nil
+}
+
+// run receives and relays until ctx ends, and then ends in order. The ingress
+// accepts from the beginning; the bus may take its time.
+func (a *app) run(ctx context.Context) error {
+	relaying, stopRelaying := context.WithCancel(context.Background())
+	defer stopRelaying()
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return named("ingress", a.ingress.Serve()) })
+	g.Go(func() error { return named("ops", a.ops.Serve()) })
+	drained := make(chan *relay.Relay, 1)
+	g.Go(func() error { return named("relay", a.relay(relaying, drained)) })
+	a.log.Info("ingress listens", "address", a.ingressAddr.String())
+	a.log.Info("ops listens", "address", a.opsAddr.String())
+	g.Go(func() error {
+		<-ctx.Done()
+		a.log.Info("ending in order")
+		a.stop(drained)
+		stopRelaying()
+		return nil
+	})
+	return errors.Join(g.Wait(), a.close())
+}
+
+// stop refuses new pushes, finishes those in flight, and lets the relay tell
+// what it can in time.
+func (a *app) stop(relays <-chan *relay.Relay) {
+	a.ingress.Drain()
+	end, cancel := context.WithTimeout(context.Background(), ingressGrace)
+	defer cancel()
+	if err := a.ingress.Shutdown(end); err != nil {
+		a.log.Warn("connections were cut", "error", err)
+	}
+	select {
+	case r := <-relays:
+		end, cancel := context.WithTimeout(context.Background(), relayGrace)
+		defer cancel()
+		if err := r.Drain(end); err != nil {
+			a.log.Warn("the bus did not take everything in time; the rest is in the journal and follows after the next start")
+		}
+	default: // the bus never opened
+	}
+	end, cancel = context.WithTimeout(context.Background(), opsGrace)
+	defer cancel()
+	if err := a.ops.Shutdown(end); err != nil {
+		a.log.Debug("streams of the ops listener were cut", "error", err)
+	}
+}
+
+// close closes what is open, in the reverse order of opening. It is safe to
+// call after openApp failed half-way.
+func (a *app) close() error {
+	var errs []error
+	if b := a.bus.Load(); b != nil {
+		errs = append(errs, b.Close())
+	}
+	end, cancel := context.WithCancel(context.Background())
+	cancel()
+	if a.ingress != nil {
+		_ = a.ingress.Shutdown(end) // only to close the listener; pushes have ended
+	}
+	if a.ops != nil {
+		_ = a.ops.Shutdown(end)
+	}
+	if a.journal != nil {
+		errs = append(errs, a.journal.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// relay opens the bus and relays until ctx ends. A bus that can't be opened is
+// tried again for ever: what is accepted meanwhile is safe in the journal.
+func (a *app) relay(ctx context.Context, opened chan<- *relay.Relay) error {
+	b, err := a.openBus(ctx)
+	if err != nil {
+		return nil // only ctx ends it
+	}
+	a.bus.Store(b)
+	close(a.opened)
+	a.registry.MustRegister(b.Collector())
+	if addr := b.Addr(); addr != nil {
+		a.log.Info("nats listens", "address", addr.String())
+	}
+	normalize := map[string]func(handlers.Delivery) (handlers.Output, error){}
+	for _, p := range platforms() {
+		normalize[p.Name] = p.Normalize
+	}
+	var trimAfter time.Duration
+	if a.cfg.NATS.URL != "" {
+		trimAfter = a.cfg.NATS.TrimAfter.Std()
+	}
+	r := relay.New(relay.Config{
+		Journal: a.journal, Bus: b, Normalize: normalize, TrimAfter: trimAfter,
+		Registerer: a.registry, Log: a.log,
+	})
+	opened <- r
+	return r.Run(ctx)
+}
+
+// named says which part failed.
+func named(name string, err error) error {
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
+}

@@ -1,0 +1,249 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/seed75441868/postern/bus"
+	"github.com/seed75441868/postern/handlers"
+	"github.com/seed75441868/postern/handlers/corastone/corastonetest"
+	"github.com/seed75441868/postern/schemas"
+)
+
+// The pace of the demo: a newcomer should see everything within ten seconds.
+const (
+	demoPause = 600 * time.Millisecond
+	demoRest  = 20 * time.Second
+)
+
+func demoCommand(p *process) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "Shows a subscription's life, without configuration or network",
+		Long: `Runs a receiver with an embedded NATS and a stand-in of the platform that
+pushes to it, all on loopback. Stdout has a line per message that is published,
+"<time> <subject>"; stderr says what is pushed and what it becomes.
+
+It uses the usual ports, and free ones where those are taken. It ends with
+Ctrl-C or after --for.`,
+		Example: `  postern demo
+  postern demo --for 10s
+  postern demo --data ./demo-data   # keep what it makes, to look at it`,
+		Args: cobra.NoArgs,
+	}
+	period := handlers.Duration(0)
+	cmd.Flags().Var(durationFlag{&period}, "for", "end after this `time` (default: run until interrupted)")
+	dir := cmd.Flags().String("data", "", "keep data in this `folder` (default: a temporary one that is removed)")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		ctx := cmd.Context()
+		if period > 0 {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, period.Std())
+			defer cancel()
+		}
+		if *dir != "" {
+			return runDemo(ctx, p, *dir)
+		}
+		temporary, err := os.MkdirTemp("", "postern-demo-")
+		if err != nil {
+			return err
+		}
+		return errors.Join(runDemo(ctx, p, temporary), os.RemoveAll(temporary))
+	}
+	return cmd
+}
+
+// durationFlag reads a flag as the configuration reads durations.
+type durationFlag struct{ *handlers.Duration }
+
+// Set implements pflag.Value.
+func (d durationFlag) Set(s string) error { return d.UnmarshalText([]byte(s)) }
+
+// Type implements pflag.Value.
+func (durationFlag) Type() string { return "duration" }
+
+// String implements pflag.Value.
+func (d durationFlag) String() string {
+	if d.Duration == nil || *d.Duration == 0 {
+		return ""
+	}
+	return d.Std().String()
+}
+
+// runDemo runs the receiver and the stand-in until ctx ends.
+func runDemo(ctx context.Context, p *process, dir string) error {
+	signer, err := corastonetest.NewSigner()
+	if err != nil {
+		return err
+	}
+	file, err := writeDemoConfig(dir, signer)
+	if err != nil {
+		return err
+	}
+	cfg, err := p.load([]string{file})
+	if err != nil {
+		return err
+	}
+	// What the demo provokes on purpose would read like trouble.
+	log := newLogger(p.stderr, slog.LevelError, true, isTerminal(p.stderr) && environment(p.environ)["NO_COLOR"] == "")
+	app, err := openApp(cfg, log)
+	if err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return app.run(ctx) })
+	g.Go(func() error {
+		select {
+		case <-app.opened:
+		case <-ctx.Done():
+			return nil
+		}
+		if err := app.bus.Load().Prepare(ctx); err != nil {
+			return err
+		}
+		p.welcome(app, file)
+		return demo{p, app, signer}.run(ctx)
+	})
+	return g.Wait()
+}
+
+// welcome says what runs and what to try.
+func (p *process) welcome(a *app, file string) {
+	fmt.Fprintf(p.stderr, `
+Postern runs, with a stand-in of Corastone that pushes to it.
+
+  pushes    http://%[1]s/hooks/corastone
+  metrics   http://%[2]s/metrics
+  health    http://%[2]s/readyz?verbose
+  schemas   http://%[2]s/schemas/
+  NATS      nats://%[3]s   (who is not a user may read POSTERN_EVENTS)
+  config    %[4]s
+
+Try in another terminal:
+
+  postern tail --ops http://%[2]s --last 5 -o json
+  curl 'http://%[2]s/readyz?verbose'
+  curl -i http://%[1]s/hooks/corastone -d 'let me in'
+  nats -s nats://%[3]s sub 'postern.events.>'
+
+Below, what is pushed stands behind "-->", and what is published in the lines
+with a subject. Ctrl-C ends it.
+
+`, a.ingressAddr, a.opsAddr, a.bus.Load().Addr(), file)
+}
+
+// demo drives the stand-in and shows what becomes of its pushes.
+type demo struct {
+	p      *process
+	app    *app
+	signer *corastonetest.Signer
+}
+
+func (d demo) run(ctx context.Context) error {
+	g, running := errgroup.WithContext(ctx)
+	for _, stream := range []schemas.Stream{schemas.StreamEvents, schemas.StreamQuarantine, schemas.StreamOps} {
+		g.Go(func() error { return d.show(running, stream) })
+	}
+	g.Go(func() error { return d.push(running) })
+	if err := g.Wait(); err != nil && ctx.Err() == nil {
+		return err
+	}
+	return nil
+}
+
+// show prints a line for every message that comes to a stream.
+func (d demo) show(ctx context.Context, stream schemas.Stream) error {
+	return d.app.bus.Load().Tail(ctx, bus.TailOptions{Stream: stream, New: true, Follow: true}, func(m bus.TailMessage) error {
+		_, err := fmt.Fprintf(d.p.stdout, "%s %s\n", schemas.FormatTime(m.Time), m.Subject)
+		return err
+	})
+}
+
+// push tells one life after the other.
+func (d demo) push(ctx context.Context) error {
+	node := corastonetest.NewNode(d.signer, corastonetest.Topic, uint64(time.Now().UnixNano()))
+	pusher := corastonetest.NewPusher("http://"+d.app.ingressAddr.String()+"/hooks/corastone", netip.AddrFrom4([4]byte{127, 0, 0, 1}))
+	defer pusher.Close()
+	for {
+		steps, err := node.Life()
+		if err != nil {
+			return err
+		}
+		err = corastonetest.Tell(ctx, pusher, steps, demoPause, func(s corastonetest.Step, a corastonetest.Answer, err error) {
+			fmt.Fprintf(d.p.stderr, "--> %s: %s, so it becomes %s\n", s.Name, answered(a, err), s.Becomes)
+		})
+		if err != nil {
+			return nil // only ctx ends it
+		}
+		fmt.Fprintf(d.p.stderr, "\nThat was a subscription's life. The next one begins in %s.\n\n", demoRest)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(demoRest):
+		}
+	}
+}
+
+func answered(a corastonetest.Answer, err error) string {
+	if err != nil {
+		return "not delivered"
+	}
+	return "answered " + strconv.Itoa(a.Status)
+}
+
+// writeDemoConfig makes a configuration, and the certificate that it pins.
+func writeDemoConfig(dir string, signer *corastonetest.Signer) (string, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "sns.pem"), signer.Certificate(), 0o600); err != nil {
+		return "", err
+	}
+	file := filepath.Join(dir, "postern.yaml")
+	text := strings.NewReplacer(
+		"INGRESS", freeAddress("127.0.0.1:8080"),
+		"OPS", freeAddress("127.0.0.1:8081"),
+		"NATS", freeAddress("127.0.0.1:4222"),
+		"TOPIC", corastonetest.Topic,
+	).Replace(demoConfig)
+	return file, os.WriteFile(file, []byte(text), 0o600)
+}
+
+const demoConfig = `# Made by postern demo.
+data_dir: data
+ingress: {listen: "INGRESS"}
+ops: {listen: "OPS"}
+nats: {embedded: {listen: "NATS", max_store: 256MiB}}
+journal: {max_bytes: 64MiB, reserve: 16MiB}
+sources:
+  corastone:
+    platform: corastone
+    push:
+      allow: [127.0.0.0/8]
+      topics: ["TOPIC"]
+      signature: pinned
+      certificates: [sns.pem]
+`
+
+// freeAddress returns address if nobody listens there, else the same host with
+// a port that the system chooses.
+func freeAddress(address string) string {
+	if l, err := net.Listen("tcp", address); err == nil {
+		_ = l.Close() // it was only asked whether it can be had
+		return address
+	}
+	host, _, _ := net.SplitHostPort(address)
+	return net.JoinHostPort(host, "0")
+}
