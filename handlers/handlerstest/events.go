@@ -36,7 +36,7 @@ func (s *suite) wellFormed(t *testing.T, d handlers.Delivery) {
 		return
 	}
 	if len(out.Events) == 0 {
-		t.Error("delivery becomes nothing, and no error says why")
+		t.Fatal("delivery becomes nothing, and no error says why")
 	}
 	seen := map[string]bool{}
 	for _, e := range out.Events {
@@ -56,8 +56,10 @@ func (s *suite) wellFormed(t *testing.T, d handlers.Delivery) {
 		s.publishable(t, d, e)
 	}
 	for _, drift := range out.Drift {
-		if drift.Platform != s.Platform.Name || drift.Path == "" || len(drift.Path) > 200 {
-			t.Errorf("drift %+v has no platform or no fitting path", drift)
+		e := out.Events[0]
+		e.Type, e.Key, e.Data, e.Restricted = schemas.PlatformSchemaDrift, drift.Path, drift, nil
+		if err := e.Validate(); err != nil || drift.Platform != s.Platform.Name {
+			t.Errorf("drift at %s of %s can't be told: %v", drift.Path, drift.Platform, err)
 		}
 	}
 }
