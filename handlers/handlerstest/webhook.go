@@ -80,18 +80,18 @@ func (s *suite) run(t *testing.T, golden string) {
 	if a.Role == "" || a.TransportID == "" || a.Content == [32]byte{} || a.Stale {
 		t.Fatalf("authentic push lacks a role, a transport id or a content, or is stale: %+v", a)
 	}
-	d := s.delivery(r, a)
-	t.Run("golden", func(t *testing.T) { s.golden(t, d, golden) })
+	t.Run("golden", func(t *testing.T) { s.golden(t, s.delivery(r, a), golden) })
 	t.Run("request is left alone", func(t *testing.T) { s.leavesAlone(t, r, a) })
 	t.Run("flipped bit", func(t *testing.T) { s.flippedBit(t, r, a) })
 	t.Run("missing header", func(t *testing.T) { s.missingHeader(t, r, a) })
-	t.Run("normalize is pure", func(t *testing.T) { s.pure(t, d) })
-	t.Run("events are well-formed", func(t *testing.T) { s.wellFormed(t, d) })
-	t.Run("truncated", func(t *testing.T) { s.truncated(t, r, d) })
-	t.Run("canary", func(t *testing.T) { s.canary(t, d) })
+	t.Run("normalize is pure", func(t *testing.T) { s.pure(t, s.delivery(r, a)) })
+	t.Run("events are well-formed", func(t *testing.T) { s.wellFormed(t, s.delivery(r, a)) })
+	t.Run("truncated", func(t *testing.T) { s.truncated(t, r, s.delivery(r, a)) })
+	t.Run("canary", func(t *testing.T) { s.canary(t, s.delivery(r, a)) })
 }
 
-// delivery returns the delivery that a push would become.
+// delivery returns the delivery that a push would become, with a payload of its
+// own.
 func (s *suite) delivery(r handlers.Request, a handlers.Authentic) handlers.Delivery {
 	return handlers.Delivery{
 		ID: "delivery-1", Source: s.Platform.Name, Platform: s.Platform.Name,
