@@ -40,9 +40,11 @@ func NewSigner() (*Signer, error) {
 	return s, err
 }
 
+var shared = sync.OnceValues(NewSigner)
+
 // Shared returns the same signer whenever it is called in a process: making a
 // key takes a while.
-var Shared = sync.OnceValues(NewSigner)
+func Shared() (*Signer, error) { return shared() }
 
 // Certificate returns the signer's certificate in PEM, to be pinned.
 func (s *Signer) Certificate() []byte { return s.certificate }
