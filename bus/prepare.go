@@ -1,0 +1,143 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// drift is what streams have that the configuration doesn't want.
+type drift struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+// Prepare returns nil once there is a connection and every stream and bucket
+// exists. It creates those that are missing; those that exist it leaves as they
+// are, see [Bus.Drift]. It is safe to repeat. Its errors are transient, unless
+// they wrap [ErrUnrecovered]: then nothing was created.
+func (b *Bus) Prepare(ctx context.Context) error {
+	b.prepare.Lock()
+	defer b.prepare.Unlock()
+	waiting, cancel := context.WithTimeoutCause(ctx, b.cfg.Timeout, ErrDisconnected)
+	defer cancel()
+	if err := b.link.wait(waiting); err != nil {
+		return fmt.Errorf("prepare: %w", err)
+	}
+	ctx, cancel, err := b.attempt(ctx)
+	if err != nil {
+		return fmt.Errorf("prepare: %w", err)
+	}
+	defer cancel()
+
+	wanted := b.cfg.wanted()
+	var missing []jetstream.StreamConfig
+	var unrecovered, lines []string
+	for _, want := range wanted {
+		stream, err := b.js.Stream(ctx, want.Name)
+		switch {
+		case err == nil:
+			lines = append(lines, differences(want, stream.CachedInfo().Config)...)
+		case !errors.Is(err, jetstream.ErrStreamNotFound):
+			return fmt.Errorf("prepare: %s: %w", want.Name, explained(ctx, err))
+		case b.server != nil && inUse(b.server.storeDir(want.Name)):
+			unrecovered = append(unrecovered, want.Name)
+		default:
+			missing = append(missing, want)
+		}
+	}
+	if unrecovered != nil {
+		return fmt.Errorf("prepare: %s: %w", strings.Join(unrecovered, ", "), ErrUnrecovered)
+	}
+	for _, want := range missing {
+		if _, err := b.js.CreateStream(ctx, want); err != nil {
+			return fmt.Errorf("prepare: create %s: %w", want.Name, explained(ctx, err))
+		}
+	}
+	b.drift.set(b, lines)
+	return nil
+}
+
+// Drift returns what the streams have that the configuration doesn't want, a
+// line each, as of the last [Bus.Prepare]. It changes nothing: what fits is for
+// an operator to say.
+func (b *Bus) Drift() []string {
+	b.drift.mu.Lock()
+	defer b.drift.mu.Unlock()
+	return slices.Clone(b.drift.lines)
+}
+
+// set warns of what is new.
+func (d *drift) set(b *Bus, lines []string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, line := range lines {
+		if !slices.Contains(d.lines, line) {
+			b.log.Warn("a stream differs from the configuration", "difference", line)
+		}
+	}
+	d.lines = lines
+}
+
+// inUse reports whether a stream's folder is one that the server should have
+// opened. The server deletes what it holds when a stream is created in it. A
+// creation that was cut short left neither a complete description nor messages.
+func inUse(dir string) bool {
+	exists := func(name string) bool {
+		_, err := os.Stat(filepath.Join(dir, name))
+		return !errors.Is(err, os.ErrNotExist) // any other error: we can't tell
+	}
+	if exists(server.JetStreamMetaFile) && exists(server.JetStreamMetaFileSum) {
+		return true
+	}
+	blocks, err := os.ReadDir(filepath.Join(dir, "msgs"))
+	if err != nil {
+		return !errors.Is(err, os.ErrNotExist)
+	}
+	return slices.ContainsFunc(blocks, func(block os.DirEntry) bool {
+		info, err := block.Info()
+		return err != nil || strings.HasSuffix(block.Name(), ".blk") && info.Size() > 0
+	})
+}
+
+func differences(want, have jetstream.StreamConfig) []string {
+	var lines []string
+	name := want.Name
+	compare := func(field string, want, have any) {
+		if !reflect.DeepEqual(want, have) {
+			lines = append(lines, fmt.Sprintf("%s has %s %v instead of %v", name, field, have, want))
+		}
+	}
+	compare("subjects", want.Subjects, have.Subjects)
+	compare("retention", want.Retention, have.Retention)
+	compare("storage", want.Storage, have.Storage)
+	compare("compression", want.Compression, have.Compression)
+	compare("discard", want.Discard, have.Discard)
+	compare("max_bytes", want.MaxBytes, have.MaxBytes)
+	compare("max_age", want.MaxAge, have.MaxAge)
+	compare("max_msgs", want.MaxMsgs, have.MaxMsgs)
+	compare("max_msgs_per_subject", want.MaxMsgsPerSubject, have.MaxMsgsPerSubject)
+	compare("max_msg_size", want.MaxMsgSize, have.MaxMsgSize)
+	compare("max_consumers", want.MaxConsumers, have.MaxConsumers)
+	compare("replicas", want.Replicas, have.Replicas)
+	compare("duplicate_window", want.Duplicates, have.Duplicates)
+	compare("deny_delete", want.DenyDelete, have.DenyDelete)
+	compare("deny_purge", want.DenyPurge, have.DenyPurge)
+	compare("allow_rollup", want.AllowRollup, have.AllowRollup)
+	compare("allow_direct", want.AllowDirect, have.AllowDirect)
+	compare("allow_atomic", want.AllowAtomicPublish, have.AllowAtomicPublish)
+	compare("allow_msg_ttl", want.AllowMsgTTL, have.AllowMsgTTL)
+	compare("subject_delete_marker_ttl", want.SubjectDeleteMarkerTTL, have.SubjectDeleteMarkerTTL)
+	compare("sealed", want.Sealed, have.Sealed)
+	compare("no_ack", want.NoAck, have.NoAck)
+	return lines
+}

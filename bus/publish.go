@@ -1,0 +1,208 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/seed75441868/postern/schemas"
+)
+
+// Publish stores messages of one stream in their order and returns the
+// sequences of those that are stored, also with an error: they are a prefix.
+// What is already there under its id, within the de-duplication window, is not
+// stored again; it has the sequence of the first time.
+//
+// If the error wraps [schemas.ErrUnpublishable], msgs[len(seqs)] can never be
+// stored as it is. Every other error is transient. Then the messages behind the
+// prefix may or may not be stored; repeating them is safe. Publish makes one
+// attempt and doesn't wait for a connection.
+func (b *Bus) Publish(ctx context.Context, stream schemas.Stream, msgs []schemas.Message) ([]uint64, error) {
+	seqs := make([]uint64, 0, len(msgs))
+	good := len(msgs)
+	var bad error
+	for i, m := range msgs {
+		if bad = b.check(stream, m); bad != nil {
+			good = i
+			break
+		}
+	}
+	first := map[string]int{} // an id's first place
+	for len(seqs) < good {
+		chunk, places := b.chunk(msgs[len(seqs):good], len(seqs), first)
+		stored, err := b.store(ctx, stream, chunk)
+		seqs = fill(seqs, places, stored)
+		if err != nil {
+			return seqs, fmt.Errorf("publish to %s: %w", stream, err)
+		}
+	}
+	if bad != nil {
+		return seqs, fmt.Errorf("publish to %s: %w", stream, bad)
+	}
+	return seqs, nil
+}
+
+// chunk takes from the front of msgs what fits into one batch. A message whose
+// id came before is left out: one repeated id makes the server reject a whole
+// batch. places has an entry for each message taken or left out: at which place
+// its sequence will be found, counted from the start of all messages.
+func (b *Bus) chunk(msgs []schemas.Message, offset int, first map[string]int) (chunk []schemas.Message, places []int) {
+	size := 0
+	for i, m := range msgs {
+		if place, ok := first[m.ID]; ok {
+			places = append(places, place)
+			continue
+		}
+		n := m.Size() + headroom
+		if len(chunk) == maxBatch || len(chunk) > 0 && size+n > maxBatchBytes {
+			break
+		}
+		size += n
+		first[m.ID] = offset + i
+		chunk, places = append(chunk, m), append(places, offset+i)
+	}
+	return chunk, places
+}
+
+// fill appends the sequences of the places that are known.
+func fill(seqs []uint64, places []int, stored []uint64) []uint64 {
+	for _, place := range places {
+		switch {
+		case place < len(seqs):
+			seqs = append(seqs, seqs[place])
+		case len(stored) > 0:
+			seqs = append(seqs, stored[0])
+			stored = stored[1:]
+		default:
+			return seqs
+		}
+	}
+	return seqs
+}
+
+// store stores distinct messages: few of them one by one, more as a batch.
+func (b *Bus) store(ctx context.Context, stream schemas.Stream, msgs []schemas.Message) ([]uint64, error) {
+	if len(msgs) >= minBatch {
+		seqs, err := b.batch(ctx, stream, msgs)
+		if err == nil || !rejected(err) {
+			return seqs, err
+		}
+		// The server says neither which message it didn't like nor, for
+		// some, why. Nothing of the batch is stored; one by one shows it.
+	}
+	seqs := make([]uint64, 0, len(msgs))
+	for _, m := range msgs {
+		seq, err := b.single(ctx, stream, m)
+		if err != nil {
+			return seqs, err
+		}
+		seqs = append(seqs, seq)
+	}
+	return seqs, nil
+}
+
+func (b *Bus) single(ctx context.Context, stream schemas.Stream, m schemas.Message) (uint64, error) {
+	ctx, cancel, err := b.attempt(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer cancel()
+	ack, err := b.js.PublishMsg(ctx, message(stream, m), jetstream.WithRetryAttempts(0))
+	if err != nil {
+		return 0, classified(explained(ctx, err))
+	}
+	return ack.Sequence, nil
+}
+
+// message is m on its way. Its header is not m's own: there will be more in it.
+func message(stream schemas.Stream, m schemas.Message) *nats.Msg {
+	header := make(nats.Header, len(m.Header)+5)
+	for name, values := range m.Header {
+		header[name] = values
+	}
+	header[jetstream.MsgIDHeader] = []string{m.ID}
+	header[jetstream.ExpectedStreamHeader] = []string{string(stream)}
+	return &nats.Msg{Subject: m.Subject, Header: header, Data: m.Body}
+}
+
+// The server's error codes that say something about the message itself. The
+// others are about the stream or the server, which can change: a full stream
+// (10077), a full store (10047), another publisher's same id still in process
+// (10158), too many open batches (10210), and whatever may be new.
+const (
+	codeMessageTooLarge jetstream.ErrorCode = 10054
+	codeHeaderTooLarge  jetstream.ErrorCode = 10097
+)
+
+// classified wraps what says that a message can never be stored.
+func classified(err error) error {
+	var api *jetstream.APIError
+	switch {
+	case errors.As(err, &api) && (api.ErrorCode == codeMessageTooLarge || api.ErrorCode == codeHeaderTooLarge),
+		errors.Is(err, nats.ErrMaxPayload), errors.Is(err, nats.ErrBadSubject), errors.Is(err, nats.ErrBadHeaderMsg):
+		return fmt.Errorf("%w: %w", schemas.ErrUnpublishable, err)
+	}
+	return err
+}
+
+const (
+	maxSubject = 1024       // the server's limit on a control line is 4096
+	maxHeader  = 64<<10 - 1 // the server's limit on a message's header
+)
+
+var (
+	subjectToken = regexp.MustCompile(`^[A-Za-z0-9_=-]+$`)
+	messageID    = regexp.MustCompile(`^[A-Za-z0-9:._=@-]{1,600}$`)
+	headerName   = regexp.MustCompile(`^[A-Za-z0-9-]+$`)
+)
+
+// check refuses what the server would refuse, what it would answer with silence
+// (a subject with an empty token belongs to no stream), and what would arrive
+// other than it was sent (header values lose line breaks and outer spaces).
+func (b *Bus) check(stream schemas.Stream, m schemas.Message) error {
+	unpublishable := func(why string) error {
+		return fmt.Errorf("%w: %s", schemas.ErrUnpublishable, why)
+	}
+	if m.Stream != "" && m.Stream != stream {
+		return unpublishable("it is for another stream")
+	}
+	rest, ok := strings.CutPrefix(m.Subject, stream.Prefix()+".")
+	if !ok || len(m.Subject) > maxSubject {
+		return unpublishable("its subject is not one of the stream, or too long")
+	}
+	for token := range strings.SplitSeq(rest, ".") {
+		if !subjectToken.MatchString(token) {
+			return unpublishable("a token of its subject is empty or has other characters than letters, digits, _, = and -")
+		}
+	}
+	if !messageID.MatchString(m.ID) {
+		return unpublishable("its id is empty, too long or has other characters than letters, digits, :, ., _, =, @ and -")
+	}
+	header := headroom
+	for name, values := range m.Header {
+		if !headerName.MatchString(name) || strings.HasPrefix(name, "Nats-") && name != schemas.HeaderMsgID {
+			return unpublishable("the name of one of its headers can't be used")
+		}
+		if name == schemas.HeaderMsgID && (len(values) != 1 || values[0] != m.ID) {
+			return unpublishable("its header has another id")
+		}
+		for _, v := range values {
+			if v != strings.TrimSpace(v) || strings.ContainsFunc(v, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+				return unpublishable("one of its headers would not arrive as it is")
+			}
+			header += len(name) + len(v) + len(": \r\n")
+		}
+	}
+	if header > maxHeader {
+		return unpublishable("its headers are too large")
+	}
+	if m.Size() > b.MaxPayload() {
+		return unpublishable("it is too large")
+	}
+	return nil
+}
