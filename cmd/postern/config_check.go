@@ -73,7 +73,11 @@ func (l *loading) invalid(path string, b validator.FieldError) {
 		l.faultAt(parent(path), "is missing; write {file: PATH} or {env: NAME}")
 		return
 	}
-	l.faultAt(path, "%s", explainRule(b))
+	text := explainRule(b)
+	if _, written := l.cfg.origins[path]; written && text == missingText {
+		text = "must not be empty"
+	}
+	l.faultAt(path, "%s", text)
 }
 
 // inSecret reports whether b is about where a [handlers.Secret] is.

@@ -54,7 +54,7 @@ func (d *decoder) fault(n *yaml.Node, path, format string, args ...any) {
 // decode reads n into v, which is the setting at path.
 func (d *decoder) decode(n *yaml.Node, v reflect.Value, path string) {
 	d.nodes++
-	if d.nodes > maxNodes {
+	if d.nodes > maxNodes || d.l.full() {
 		if d.nodes == maxNodes+1 {
 			d.l.fault(Position{File: d.name}, "", "has more settings than can be read")
 		}
@@ -110,6 +110,9 @@ func (d *decoder) pairs(n *yaml.Node, path string, use func(key, value *yaml.Nod
 	first := map[string]*yaml.Node{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
+		if d.l.full() {
+			return
+		}
 		if target(key).Kind != yaml.ScalarNode {
 			d.fault(key, path, "has a key that is no text")
 			continue
@@ -208,6 +211,14 @@ func (d *decoder) dictionary(n *yaml.Node, v reflect.Value, path string) {
 // secret reads where a secret is. It replaces what an earlier file says.
 func (d *decoder) secret(n *yaml.Node, v reflect.Value, path string) {
 	const how = "write {file: PATH} or {env: NAME}"
+	fields := fieldsOf(reflect.TypeFor[secretKeys]())
+	for i := 0; n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
+		if _, ok := find(fields, target(n.Content[i]).Value); !ok {
+			// The key isn't repeated here: {hunter2} is a mapping too.
+			d.fault(n, path, "is a secret and has a key that is neither file nor env: %s", how)
+			return
+		}
+	}
 	if n.Kind != yaml.MappingNode {
 		d.fault(n, path, "is a secret, which is never written here: %s", how)
 		return

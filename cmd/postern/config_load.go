@@ -19,7 +19,10 @@ import (
 	"github.com/seed75441868/postern/handlers"
 )
 
-const maxConfigFile = 1 << 20
+const (
+	maxConfigFile = 1 << 20
+	maxProblems   = 1000 // more help nobody, and take time
+)
 
 // loading is the state of reading one configuration.
 type loading struct {
@@ -45,16 +48,7 @@ type loading struct {
 // Its error is a *configError that names every problem. It opens all sources,
 // and touches nothing: it is safe to call beside a running receiver.
 func loadConfig(paths, environ []string, platforms []handlers.Platform) (*Config, error) {
-	l := &loading{
-		platforms:  platforms,
-		environ:    environment(environ),
-		cfg:        defaults(),
-		drafts:     map[string]*draft{},
-		broken:     map[string]bool{},
-		told:       map[string]bool{},
-		secretVars: map[string]bool{},
-	}
-	l.cfg.origins = origins{}
+	l := newLoading(environ, platforms)
 	for _, path := range paths {
 		l.path(path)
 	}
@@ -67,10 +61,27 @@ func loadConfig(paths, environ []string, platforms []handlers.Platform) (*Config
 	l.open()
 
 	l.cfg.Warnings = sortProblems(l.warnings, l.files)
+	if l.full() {
+		l.problems = append(l.problems, Problem{Message: "there are more problems", Position: Position{File: "configuration"}})
+	}
 	if len(l.problems) > 0 {
 		return nil, &configError{problems: sortProblems(l.problems, l.files), warnings: l.cfg.Warnings}
 	}
 	return l.cfg, nil
+}
+
+func newLoading(environ []string, platforms []handlers.Platform) *loading {
+	l := &loading{
+		platforms:  platforms,
+		environ:    environment(environ),
+		cfg:        defaults(),
+		drafts:     map[string]*draft{},
+		broken:     map[string]bool{},
+		told:       map[string]bool{},
+		secretVars: map[string]bool{},
+	}
+	l.cfg.origins = origins{}
+	return l
 }
 
 // top is where something stands that stands nowhere.
@@ -83,16 +94,22 @@ func (l *loading) top() Position {
 
 // fault notes that the setting at path could not be read.
 func (l *loading) fault(at Position, path, message string) {
+	if l.full() {
+		return
+	}
 	if path != "" {
 		l.broken[path] = true
 	}
 	l.problems = append(l.problems, Problem{Position: at, Message: message})
 }
 
+// full reports whether enough problems are known.
+func (l *loading) full() bool { return len(l.problems) >= maxProblems }
+
 // faultAt notes a problem of the setting at path, unless it has one already,
 // or something could not be read that may be the reason for this one.
 func (l *loading) faultAt(path, format string, args ...any) {
-	if l.told[path] || related(l.broken, path) {
+	if l.full() || l.told[path] || related(l.broken, path) {
 		return
 	}
 	l.told[path] = true

@@ -13,6 +13,8 @@ import (
 	"github.com/seed75441868/postern/handlers"
 )
 
+const missingText = "is missing"
+
 // explainRule says in the user's words what a setting must be. It never
 // repeats the value, which may be a secret in the wrong place.
 func explainRule(b validator.FieldError) string {
@@ -53,7 +55,7 @@ func explainRule(b validator.FieldError) string {
 		return "can't stand beside " + strings.ToLower(param)
 	default:
 		if isMissing(tag) {
-			return "is missing"
+			return missingText
 		}
 		if strings.Contains(tag, "|") {
 			return "must be " + alternatives(tag)

@@ -23,6 +23,7 @@ func writeConfig(w io.Writer, cfg *Config, origin bool) error {
 		platform := s.leaf(text(source.Platform.Name), join(path, platformKey))
 		settings := s.node(reflect.ValueOf(source.Settings).Elem(), path)
 		settings.Content = append([]*yaml.Node{text(platformKey), platform}, settings.Content...)
+		settings.Style = 0
 		sources.Content = append(sources.Content, text(source.Name), settings)
 	}
 	if len(sources.Content) == 0 {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"reflect"
 	"slices"
 	"strings"
@@ -120,20 +119,17 @@ func (l *loading) open() {
 			continue
 		}
 		opened, err := s.Platform.Open(s.Name, s.Settings)
-		switch {
-		case errors.Is(err, handlers.ErrNoPush):
-			l.faultAt(path, "has nothing to do: it neither pushes nor polls")
-		case err != nil:
+		if err != nil {
 			for line := range strings.SplitSeq(strings.TrimSpace(err.Error()), "\n") {
 				below, text := s.place(path, line)
 				l.fault(l.cfg.origins.at(below, l.top()), below, about(below, text))
 			}
-		default:
-			s.Opened = opened
-			for _, w := range opened.Warnings {
-				below, text := s.place(path, w)
-				l.warnAt(below, "%s", text)
-			}
+			continue
+		}
+		s.Opened = opened
+		for _, w := range opened.Warnings {
+			below, text := s.place(path, w)
+			l.warnAt(below, "%s", text)
 		}
 	}
 }

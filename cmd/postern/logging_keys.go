@@ -4,60 +4,45 @@ package main
 // another key is dropped, so that a payload can't reach a log by a slip: who
 // needs a new key adds it here, and thinks about what its values hold.
 var logKeys = map[string]bool{
-	// Who and what it is about. Their values are ours, or ids that platforms
-	// give out.
+	// Who and what it is about: our own words, and ids that platforms give.
 	"component": true,
 	"source":    true,
 	"platform":  true,
 	"channel":   true,
-	"role":      true,
 	"stream":    true,
-	"subject":   true,
 	"delivery":  true,
 	"event":     true,
-	"type":      true,
-	"poller":    true,
-	"name":      true,
-	"check":     true,
 
 	// How it went.
 	"outcome":     true,
 	"reason":      true,
 	"status":      true,
-	"error":       true,
+	"error":       true, // says fields and rules, not values
 	"problem":     true,
-	"detail":      true, // our own words
+	"detail":      true, // of the configuration
+	"difference":  true, // between a stream and the configuration
+	"line":        true, // of the NATS server's log, without what clients say
 	"stack":       true,
 	"attempt":     true,
 	"retry_in":    true,
 	"duration":    true,
 	"signal":      true,
 	"suppressed":  true,
-	"conflict":    true,
-	"degraded":    true,
-	"recovered":   true,
-	"fingerprint": true,
+	"fingerprint": true, // of a key
 
 	// How much.
 	"bytes":   true,
 	"count":   true,
 	"entries": true,
-	"limit":   true,
-	"free":    true,
 	"seq":     true,
-	"first":   true,
-	"last":    true,
-	"age":     true,
 
 	// Where.
-	"listen":     true,
-	"address":    true,
+	"address":    true, // of ours
 	"remote":     true, // who calls
-	"url":        true,
 	"server":     true,
-	"path":       true, // of a file, never of a request
 	"file":       true,
-	"method":     true,
+	"path":       true, // of a file, never of a request
+	"position":   true, // in the configuration
 	"request_id": true,
 
 	// What runs.
@@ -65,6 +50,4 @@ var logKeys = map[string]bool{
 	"revision": true,
 	"go":       true,
 	"sources":  true,
-	"position": true, // in the configuration
-	"setting":  true,
 }
