@@ -75,6 +75,7 @@ func TestSourceDoesNotOpenUnlessItAuthenticates(t *testing.T) {
 		"DER":                     {files(certificate("a.pem", func() []byte { b, _ := pem.Decode(good); return b.Bytes }())), []string{"a.pem"}},
 		"private key":             {files(certificate("a.pem", private)), []string{"a.pem"}},
 		"and a private key":       {files(certificate("a.pem", slices.Concat(good, private))), []string{"a.pem"}},
+		"other PEM":               {files(certificate("a.pem", func() []byte { b, _ := pem.Decode(good); b.Type = "TRUSTED CERTIFICATE"; return pem.EncodeToMemory(b) }())), []string{"a.pem"}},
 		"broken after good":       {files(certificate("a.pem", slices.Concat(good, good[:len(good)-10]))), []string{"a.pem"}},
 		"broken before good":      {files(certificate("a.pem", slices.Concat(good[:100], []byte("\n"), good))), []string{"a.pem"}},
 		"broken inside":           {files(certificate("a.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("x")}))), []string{"a.pem"}},

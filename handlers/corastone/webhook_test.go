@@ -226,6 +226,9 @@ func TestOnlyAnEnvelopeThatEverybodyReadsAlikeIsChecked(t *testing.T) {
 		}
 		return strings.Replace(good, old, with, 1)
 	}
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+	last := len(strings.TrimRight(e.Signature, "=")) - 1
+	loose := e.Signature[:last] + string(alphabet[strings.IndexByte(alphabet, e.Signature[last])^1]) + e.Signature[last+1:]
 	for name, c := range map[string]struct{ body, want string }{
 		"as it is":                 {good, ""},
 		"space around":             {"\r\n " + good + "\n\n", ""},
@@ -274,6 +277,7 @@ func TestOnlyAnEnvelopeThatEverybodyReadsAlikeIsChecked(t *testing.T) {
 		"Signature missing":        {replace(`"Signature"`, `"Signed"`), "signature"},
 		"Signature empty":          {replace(e.Signature, ""), "signature"},
 		"Signature not base64":     {replace(e.Signature, "%"), "signature"},
+		"Signature of loose bits":  {replace(e.Signature, loose), "signature"},
 		"Signature short":          {replace(e.Signature, "AAAA"), "signature"},
 		"Signature cut":            {replace(e.Signature, e.Signature[4:]), "signature"},
 		"SignatureVersion missing": {replace(`"SignatureVersion"`, `"Version"`), "signature"},
@@ -285,6 +289,21 @@ func TestOnlyAnEnvelopeThatEverybodyReadsAlikeIsChecked(t *testing.T) {
 			_, err := webhook.Authenticate(handlers.Request{Body: []byte(c.body), Received: received})
 			check(t, err, c.want)
 		})
+	}
+}
+
+// TestNoOtherSignatureVersionIsTakenForOneOfTheTwo, whichever hash was signed.
+func TestNoOtherSignatureVersionIsTakenForOneOfTheTwo(t *testing.T) {
+	webhook := open(t, settings(t))
+	for _, signed := range []string{"1", "2"} {
+		for _, said := range []string{"", "0", "3", "01", "02", " 1", "2 ", "1.0", "SHA256"} {
+			e := notification(`{"error":{"errorId":"a"}}`)
+			e.SignatureVersion = signed
+			e = sign(t, e)
+			e.SignatureVersion = said
+			_, err := webhook.Authenticate(request(e))
+			check(t, err, "signature")
+		}
 	}
 }
 
