@@ -66,8 +66,10 @@ func TestSourceDoesNotOpenUnlessItAuthenticates(t *testing.T) {
 		"topic and a space":     {func(s *corastone.Settings) { s.Push.Topics[0] += " " }, []string{"push.topics[0]"}},
 		"no age":                {func(s *corastone.Settings) { s.Push.MaxAge = 0 }, []string{"push.max_age"}},
 		"longer than claims":    {func(s *corastone.Settings) { s.Push.MaxAge = handlers.Duration(30*24*time.Hour + 1) }, []string{"push.max_age"}},
-		"several at once": {func(s *corastone.Settings) { s.Push.Allow, s.Push.Topics, s.Push.Certificates = nil, nil, nil },
-			[]string{"push.allow", "push.topics", "push.certificates"}},
+		"several at once": {
+			func(s *corastone.Settings) { s.Push.Allow, s.Push.Topics, s.Push.Certificates = nil, nil, nil },
+			[]string{"push.allow", "push.topics", "push.certificates"},
+		},
 		"no certificates":         {files(), []string{"push.certificates"}},
 		"unread file":             {files(handlers.File{Path: "folder"}), []string{"push.certificates", "folder"}},
 		"empty file":              {files(certificate("a.pem", nil)), []string{"a.pem"}},
