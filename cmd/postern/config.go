@@ -57,13 +57,6 @@ type Ops struct {
 	Tokens []Token `yaml:"tokens" validate:"dive" doc:"Who may use the API."`
 }
 
-// The roles that a token can have.
-const (
-	roleViewer   = "viewer"
-	roleOperator = "operator"
-	roleUnseal   = "unseal"
-)
-
 // Token lets its bearer use the API.
 type Token struct {
 	Name  string          `yaml:"name" validate:"required" doc:"Who it is, in the log of operators' actions."`

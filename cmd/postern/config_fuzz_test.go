@@ -50,10 +50,21 @@ func FuzzDocument(f *testing.F) {
 
 func FuzzVariable(f *testing.F) {
 	for _, seed := range [][2]string{
-		{"LOG__LEVEL", "debug"}, {"SOURCES__FUND__LOGIN", "abc"}, {"SOURCES__FUND__PUSH__ALLOW", "[203.0.113.1]"},
-		{"SOURCES__FUND__PATHS__A__B", "x"}, {"SEAL__KEYS", "[{env: X}]"}, {"", ""}, {"__", "a"}, {"SOURCES", "{}"},
-		{"SOURCES__A__PLATFORM", "fake"}, {"SOURCES__POSTERN__PLATFORM", "fake"}, {"NATS__RETENTION__RAW", "{age: 1d}"},
-		{"INGRESS__TLS__CERT", ""}, {"PSEUDONYMS__KEY__FILE", "x"}, {"INGRESS__MAX_CONNECTIONS", "'1'"}, {"DATA_DIR", `"`},
+		{"LOG__LEVEL", "debug"},
+		{"SOURCES__FUND__LOGIN", "abc"},
+		{"SOURCES__FUND__PUSH__ALLOW", "[203.0.113.1]"},
+		{"SOURCES__FUND__PATHS__A__B", "x"},
+		{"SEAL__KEYS", "[{env: X}]"},
+		{"", ""},
+		{"__", "a"},
+		{"SOURCES", "{}"},
+		{"SOURCES__A__PLATFORM", "fake"},
+		{"SOURCES__POSTERN__PLATFORM", "fake"},
+		{"NATS__RETENTION__RAW", "{age: 1d}"},
+		{"INGRESS__TLS__CERT", ""},
+		{"PSEUDONYMS__KEY__FILE", "x"},
+		{"INGRESS__MAX_CONNECTIONS", "'1'"},
+		{"DATA_DIR", `"`},
 	} {
 		f.Add(seed[0], seed[1])
 	}
@@ -80,8 +91,15 @@ func TestDistance(t *testing.T) {
 		a, b string
 		want int
 	}{
-		{"", "", 0}, {"a", "", 1}, {"", "ab", 2}, {"listen", "lsiten", 1}, {"listen", "listne", 1},
-		{"level", "levl", 1}, {"max_body", "maxbody", 1}, {"kitten", "sitting", 3}, {"abc", "xyz", 3},
+		{"", "", 0},
+		{"a", "", 1},
+		{"", "ab", 2},
+		{"listen", "lsiten", 1},
+		{"listen", "listne", 1},
+		{"level", "levl", 1},
+		{"max_body", "maxbody", 1},
+		{"kitten", "sitting", 3},
+		{"abc", "xyz", 3},
 	} {
 		if got := distance(tt.a, tt.b); got != tt.want {
 			t.Errorf("distance(%q, %q) is %d, want %d", tt.a, tt.b, got, tt.want)

@@ -241,7 +241,7 @@ func sealRules(l *loading) {
 }
 
 func sourceRules(l *loading) {
-	if len(l.drafts) == 0 && !related(l.broken, "sources") {
+	if len(l.drafts) == 0 && len(l.problems) == 0 {
 		l.warnAt("sources", "is empty: nothing is received")
 	}
 }

@@ -178,7 +178,7 @@ func dates(v map[string]any) {
 
 func TestSchemaAcceptsWhatTheLoaderAccepts(t *testing.T) {
 	_, schema, _ := command(t, nil, "config", "schema")
-	environ := sample(t, "full.yaml")
+	environ := sample(t)
 	full, err := readLimited("config.yaml", maxConfigFile)
 	if err != nil {
 		t.Fatal(err)

@@ -19,9 +19,9 @@ const (
 
 // sample is a configuration that says everything that can be said, in a folder
 // of the test with what it names. Every secret is a canary.
-func sample(t *testing.T, name string) (environ []string) {
+func sample(t *testing.T) (environ []string) {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join("testdata", name))
+	data, err := os.ReadFile("testdata/full.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +67,7 @@ func absolute(t *testing.T, path string) string {
 
 func TestShowIsWhatWasSaidWithDefaults(t *testing.T) {
 	want, origins := absolute(t, "testdata/full.show.yaml"), absolute(t, "testdata/full.origin.yaml")
-	environ := append(sample(t, "full.yaml"), "POSTERN_LOG__LEVEL=debug")
+	environ := append(sample(t), "POSTERN_LOG__LEVEL=debug")
 	code, shown, said := command(t, environ, "config", "show", "-c", "config.yaml")
 	if code != exitOK {
 		t.Fatalf("exit %d: %s", code, said)
@@ -106,7 +106,7 @@ func TestDefaults(t *testing.T) {
 }
 
 func TestLoadReadsSecretsAndFiles(t *testing.T) {
-	environ := sample(t, "full.yaml")
+	environ := sample(t)
 	if err := os.Mkdir("certs", 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +175,7 @@ func TestPathsAreRelativeToTheirFile(t *testing.T) {
 }
 
 func TestEnvironmentOverrides(t *testing.T) {
-	environ := append(sample(t, "full.yaml"),
+	environ := append(sample(t),
 		"POSTERN_INGRESS__LISTEN=[::1]:8080",
 		"postern_ingress__trusted_proxies=[]",
 		"POSTERN_INSECURE=true",
@@ -217,7 +217,7 @@ func TestEnvironmentOverrides(t *testing.T) {
 
 // What nobody may see isn't in what a program prints of a configuration.
 func TestConfigPrintsNoSecret(t *testing.T) {
-	cfg, err := loadConfig([]string{"config.yaml"}, sample(t, "full.yaml"), fakes())
+	cfg, err := loadConfig([]string{"config.yaml"}, sample(t), fakes())
 	if err != nil {
 		t.Fatal(err)
 	}

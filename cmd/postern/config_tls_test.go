@@ -25,8 +25,10 @@ func TestCertificatesAreChecked(t *testing.T) {
 	const external = "seal: {keys: [{file: seal.key}]}\npseudonyms: {key: {file: p.key}}\nnats: {url: 'tls://host:4222', tls: "
 	for _, tt := range []struct{ name, config, want string }{
 		{"a pair", "ingress: {tls: {cert: cert.pem, key: key.pem}}", ""},
-		{"not a pair", "ingress: {tls: {cert: cert.pem, key: other.key}}",
-			"config.yaml:1:11: ingress.tls has a certificate and a key that don't work together: private key does not match public key"},
+		{
+			"not a pair", "ingress: {tls: {cert: cert.pem, key: other.key}}",
+			"config.yaml:1:11: ingress.tls has a certificate and a key that don't work together: private key does not match public key",
+		},
 		{"swapped", "ops: {tls: {cert: key.pem, key: cert.pem}}", "config.yaml:1:7: ops.tls has a certificate and a key"},
 		{"no key", "nats: {embedded: {tls: {cert: cert.pem}}}", "nats.embedded.tls.key is missing"},
 		{"roots", external + "{ca: cert.pem}}", ""},

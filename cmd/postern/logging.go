@@ -27,7 +27,7 @@ const (
 // hold no control characters. It is safe for concurrent use.
 func newLogger(w io.Writer, level slog.Leveler, text, color bool) *slog.Logger {
 	if text {
-		return slog.New(&allowList{next: tint.NewHandler(w, &tint.Options{
+		return slog.New(&allowList{next: tint.NewTextHandler(w, &tint.Options{
 			Level: level, TimeFormat: time.TimeOnly, NoColor: !color,
 		})})
 	}
