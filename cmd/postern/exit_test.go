@@ -19,8 +19,10 @@ func TestExitCodes(t *testing.T) {
 		{failf(exitNotFound, "look elsewhere", "no event %q", "x"), exitNotFound, "postern: no event \"x\"\nnext: look elsewhere\n"},
 		{fmt.Errorf("tail: %w", failf(exitUnavailable, "start it", "gone")), exitUnavailable, "postern: tail: gone\nnext: start it\n"},
 		{silent(exitNotAllowed), exitNotAllowed, ""},
-		{fmt.Errorf("load: %w", config), exitConfig,
-			"f.yaml:1:2: is wrong\npostern: the configuration has 1 problem: correct them, then run `postern config check`\n"},
+		{
+			fmt.Errorf("load: %w", config), exitConfig,
+			"f.yaml:1:2: is wrong\npostern: the configuration has 1 problem: correct them, then run `postern config check`\n",
+		},
 	} {
 		if got := exitCode(tt.err); got != tt.code {
 			t.Errorf("%v exits with %d, want %d", tt.err, got, tt.code)
