@@ -140,7 +140,7 @@ func Open(cfg Config) (*Bus, error) {
 			return nil, errors.Join(fmt.Errorf("bus: %w", err), b.Close())
 		}
 	}
-	b.wg.Go(func() { b.server.watch(b.closing) })
+	b.wg.Go(func() { b.server.watch(b.closing, &b.prepare) })
 	return b, nil
 }
 

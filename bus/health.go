@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -29,12 +30,19 @@ const (
 	lastBackoff  = 5 * time.Minute
 )
 
+// How often in a row the server must say that it is not well to be believed. A
+// stream that is being created or deleted looks like one that is lost.
+const (
+	believed     = 2
+	believedLost = 5
+)
+
 // watch restarts the server when it can't do its work any more: after a failed
 // write, a full disk above all, it freezes the stream until it is started anew,
 // and publishers see nothing but silence. While the folder can't be written a
 // restart would not help, and may make the server fail to open streams that
-// it has open now.
-func (e *embedded) watch(ctx context.Context) {
+// it has open now. It doesn't restart while busy is held.
+func (e *embedded) watch(ctx context.Context, busy *sync.Mutex) {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	var backoff time.Duration
@@ -55,28 +63,41 @@ func (e *embedded) watch(ctx context.Context) {
 			}
 			continue
 		}
-		// A stream that is being deleted looks like one that is lost.
-		if bad++; bad < 2 || time.Now().Before(next) {
+		need := believed
+		if errors.Is(err, errLost) {
+			need = believedLost
+		}
+		if bad++; bad < need || time.Now().Before(next) {
 			continue
 		}
 		if err := e.writable(); err != nil {
 			e.note(fmt.Errorf("the store can't be written: %w", err))
 			continue
 		}
-		e.log.Warn("restarting the embedded NATS", "error", err)
-		e.halt()
-		if err := e.start(); err != nil {
-			e.log.Error("the embedded NATS does not start", "error", err)
-			e.note(err)
+		if !busy.TryLock() {
+			continue
 		}
-		e.mu.Lock()
-		e.state.restarts++
-		e.mu.Unlock()
+		e.log.Warn("restarting the embedded NATS", "error", err)
+		e.restart()
+		busy.Unlock()
 		backoff = min(lastBackoff, max(firstBackoff, 2*backoff))
 		next = time.Now().Add(backoff)
-		bad = 1
+		bad = 0
 	}
 }
+
+func (e *embedded) restart() {
+	e.halt()
+	if err := e.start(); err != nil {
+		e.log.Error("the embedded NATS does not start", "error", err)
+		e.note(err)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.state.restarts++
+}
+
+var errLost = errors.New("a stream could not be recovered")
 
 // ask asks the server how it is. Only this tells the truth about a frozen
 // stream.
@@ -86,10 +107,13 @@ func (e *embedded) ask() error {
 		return errors.New("it does not run")
 	}
 	h := s.Healthz(&server.HealthzOptions{})
-	if h.Error != "" {
-		return errors.New(h.Error)
+	switch {
+	case h.Error == "":
+		return nil
+	case strings.Contains(h.Error, "could not be recovered"):
+		return fmt.Errorf("%w: %s", errLost, h.Error)
 	}
-	return nil
+	return errors.New(h.Error)
 }
 
 func (e *embedded) note(err error) {

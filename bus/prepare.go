@@ -59,6 +59,13 @@ func (b *Bus) Prepare(ctx context.Context) error {
 		return fmt.Errorf("prepare: %s: %w", strings.Join(unrecovered, ", "), ErrUnrecovered)
 	}
 	for _, want := range missing {
+		if b.server != nil {
+			// The server would go on with what a creation that was cut short
+			// left there, and could not open the stream at its next start.
+			if err := os.RemoveAll(b.server.storeDir(want.Name)); err != nil {
+				return fmt.Errorf("prepare: remains of %s: %w", want.Name, err)
+			}
+		}
 		if _, err := b.js.CreateStream(ctx, want); err != nil {
 			return fmt.Errorf("prepare: create %s: %w", want.Name, explained(ctx, err))
 		}

@@ -105,6 +105,28 @@ func TestPublishTwiceStoresOnce(t *testing.T) {
 	}
 }
 
+// A repeated id would make the server reject the whole batch.
+func TestPublishSendsAnIDOnce(t *testing.T) {
+	b := bustest.Server(t)
+	sub, err := bus.Conn(b).SubscribeSync("postern.raw.>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	msgs := append(events(raw, 1, 30), events(raw, 11, 40)...)
+	seqs := publish(t, b, raw, append(msgs, event(raw, "e40"), event(raw, "e41"))...)
+	if seqs[30] != 11 || seqs[60] != 40 || seqs[61] != 41 {
+		t.Errorf("got %v", seqs)
+	}
+	for i := range 41 {
+		if _, err := sub.NextMsg(time.Second); err != nil {
+			t.Fatalf("only %d messages were sent: %v", i, err)
+		}
+	}
+	if m, err := sub.NextMsg(50 * time.Millisecond); err == nil {
+		t.Errorf("%s was sent again", m.Subject)
+	}
+}
+
 func TestPublishStopsAtWhatCanNeverBeStored(t *testing.T) {
 	b := bustest.Server(t)
 	with := func(change func(*schemas.Message)) schemas.Message {
@@ -378,6 +400,9 @@ func TestPublishWithoutConnectionFailsAtOnce(t *testing.T) {
 		if !errors.Is(err, bus.ErrDisconnected) || len(seqs) != 0 || time.Since(began) > time.Second {
 			t.Errorf("%d messages: %v, %v after %v", n, seqs, err, time.Since(began))
 		}
+	}
+	if err := bus.Conn(b).Publish("postern.raw.acme", nil); err == nil {
+		t.Error("the client keeps messages to send them later")
 	}
 	external.Start()
 	// Nothing of what failed may come later by itself.
