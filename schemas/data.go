@@ -227,7 +227,9 @@ func deref(s *string) string {
 func joined(list []string) string {
 	var b strings.Builder
 	for _, s := range list {
-		b.WriteString(strconv.Quote(s))
+		b.WriteString(strconv.Itoa(len(s)))
+		b.WriteByte(':')
+		b.WriteString(s)
 	}
 	return b.String()
 }

@@ -82,6 +82,14 @@ type Message struct {
 	Body    []byte
 }
 
+// Facets returns what the message's headers say of the facts in it.
+func (m Message) Facets() Facets {
+	if f := m.Header[HeaderFacets]; len(f) > 0 {
+		return ParseFacets(f[0])
+	}
+	return Facets{}
+}
+
 // Size returns what the server counts against max_payload: body and headers.
 func (m Message) Size() int {
 	n := len(m.Body) + len("NATS/1.0\r\n\r\n")

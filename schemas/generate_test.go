@@ -90,7 +90,7 @@ func eventSchema(t *testing.T, d Definition) *schema {
 	field("type").Const = "postern." + d.Type.Versioned()
 	field("datacontenttype").Const = "application/json"
 	field("dataschema").Const = s.ID
-	field("id").Pattern = eventID.String()
+	field("id").Pattern = `^[A-Za-z0-9:._=-]+$`
 	field("id").MaxLength = 512 + len(":restricted")
 	field("source").Pattern = strings.Replace(SourceName.String(), "^", "^/postern/", 1)
 	field("subject").Pattern = "^" + d.Type.Entity() + "/"

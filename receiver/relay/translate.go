@@ -46,14 +46,14 @@ func (r *Relay) newTelling(e schemas.Event) (telling, error) {
 	}
 	msgs, err := e.Messages()
 	if err != nil {
-		return telling{}, fmt.Errorf("%w: it can't be written as JSON", schemas.ErrInvalid)
+		return telling{}, err
 	}
 	for _, m := range msgs {
 		if m.Size() > r.cfg.Bus.MaxPayload() {
 			return telling{}, fmt.Errorf("%w: %s is larger than the bus takes", schemas.ErrUnpublishable, e.Type)
 		}
 	}
-	return telling{event: e, facets: e.Data.Facets(), msgs: msgs}, nil
+	return telling{event: e, facets: msgs[0].Facets(), msgs: msgs}, nil
 }
 
 // translate turns entries into items. It survives a platform's panic, and
