@@ -35,6 +35,9 @@ type app struct {
 	cfg      *Config
 	log      *slog.Logger
 	registry *prometheus.Registry
+	// platforms are all that there are: what a source pushed that is no
+	// longer configured is still translated.
+	platforms []handlers.Platform
 
 	keys    *journal.Keyring
 	journal *journal.Journal
@@ -48,8 +51,8 @@ type app struct {
 }
 
 // openApp opens the journal and the listeners. Nothing is accepted until run.
-func openApp(cfg *Config, log *slog.Logger) (_ *app, err error) {
-	a := &app{cfg: cfg, log: log, registry: prometheus.NewRegistry(), opened: make(chan struct{})}
+func openApp(cfg *Config, platforms []handlers.Platform, log *slog.Logger) (_ *app, err error) {
+	a := &app{cfg: cfg, log: log, platforms: platforms, registry: prometheus.NewRegistry(), opened: make(chan struct{})}
 	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo())
 	defer func() {
 		if err != nil {
@@ -208,7 +211,7 @@ func (a *app) relay(ctx context.Context, opened chan<- *relay.Relay) error {
 		a.log.Info("nats listens", "address", addr.String())
 	}
 	normalize := map[string]func(handlers.Delivery) (handlers.Output, error){}
-	for _, p := range platforms() {
+	for _, p := range a.platforms {
 		normalize[p.Name] = p.Normalize
 	}
 	var trimAfter time.Duration

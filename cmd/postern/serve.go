@@ -29,7 +29,7 @@ nor by kill -9.`,
 		for _, w := range cfg.Warnings {
 			log.Warn("configuration", "position", w.Position.String(), "problem", w.Message)
 		}
-		app, err := openApp(cfg, log)
+		app, err := openApp(cfg, p.platforms, log)
 		if err != nil {
 			return err
 		}
