@@ -133,12 +133,13 @@ func TestFilesAreNotReadForEachHandshake(t *testing.T) {
 	f := newFiles(t)
 	now := time.Now().Truncate(time.Second)
 	cert1, key1 := selfSigned(t, now.Add(time.Hour))
+	cert2, key2 := selfSigned(t, now.Add(2*time.Hour))
 	f.write(t, cert1, key1)
 	cert, err := ingress.LoadCertificate(f.cert, f.key, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.write(t, []byte("not"), []byte("pem"))
+	f.write(t, cert2, key2)
 	if got := cert.NotAfter(); !got.Equal(now.Add(time.Hour)) {
 		t.Errorf("ends %v", got)
 	}

@@ -53,11 +53,12 @@ func contains(allowed []netip.Prefix, addr netip.Addr) bool {
 }
 
 // address returns the caller's address, an IPv4 address as IPv4 even if the
-// socket speaks IPv6. It is the zero Addr, which is on no list, if a is not an
-// address or one with a zone, which means something on this machine only.
+// socket speaks IPv6. It is the zero Addr, which is on no list, if a is no
+// address. One with a zone, which means something on this machine only, is on
+// no list either: netip.Prefix contains none.
 func address(a net.Addr) netip.Addr {
 	tcp, ok := a.(*net.TCPAddr)
-	if !ok || tcp.Zone != "" {
+	if !ok {
 		return netip.Addr{}
 	}
 	return tcp.AddrPort().Addr().Unmap()

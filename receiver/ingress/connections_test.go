@@ -6,7 +6,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -34,42 +36,58 @@ func TestSlowHeadersDoNotStarveGoodCallers(t *testing.T) {
 	for _, addr := range []string{stranger, friend} {
 		t.Run(addr, func(t *testing.T) {
 			g := open(t, func(c *ingress.Config) { c.MaxConnections = 20 })
-			stop := make(chan struct{})
-			pushed := make(chan error, 1)
-			go func() { pushed <- pushUntil(g, from(t, neighbor), stop) }()
-			for range 300 {
+			const slow = 300
+			for i := range slow {
 				g.half(t, addr)
-			}
-			close(stop)
-			if err := <-pushed; err != nil {
-				t.Error(err)
-			}
-			if len(g.journal.kept()) == 0 {
-				t.Error("nothing was pushed meanwhile")
+				if i%10 != 0 {
+					continue
+				}
+				if h := g.push(t, friend, "/hooks/one", fmt.Sprintf("ok a%d", i)); h.status != http.StatusOK {
+					t.Fatalf("after %d slow connections a push heard %d", i+1, h.status)
+				}
 			}
 		})
 	}
 }
 
-// pushUntil pushes, each time over a new connection, and fails at the first
-// answer that is not 200.
-func pushUntil(g *gate, client *http.Client, stop <-chan struct{}) error {
-	for i := 0; ; i++ {
-		body := fmt.Sprintf("ok b%d", i)
-		resp, err := client.Post("http://"+g.addr+"/hooks/two", "text/plain", strings.NewReader(body)) //nolint:noctx // the client has a timeout
-		if err != nil {
-			return fmt.Errorf("push %d: %w", i, err)
+func TestFloodOfStrangersCostsNoFriendAPush(t *testing.T) {
+	g := open(t, func(c *ingress.Config) { c.MaxConnections = 20 })
+	flooded := make(chan struct{})
+	go func() {
+		defer close(flooded)
+		for range 300 {
+			c, err := dialer(stranger).DialContext(t.Context(), "tcp", g.addr)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer func() { _ = c.Close() }()
+			_, _ = io.WriteString(c, "POST /hooks/one HTTP/1.1\r\nHost:") // it may be closed already
 		}
-		_ = resp.Body.Close()
-		if resp.StatusCode != http.StatusOK {
-			return fmt.Errorf("push %d: status %d", i, resp.StatusCode)
+	}()
+	for i := 0; ; i++ {
+		if h := g.push(t, friend, "/hooks/one", fmt.Sprintf("ok a%d", i)); h.status != http.StatusOK {
+			t.Errorf("push %d heard %d", i, h.status)
 		}
 		select {
-		case <-stop:
-			return nil
+		case <-flooded:
+			return
 		default:
 		}
 	}
+}
+
+func TestFriendHasTimeToSayWhatItWants(t *testing.T) {
+	g := open(t, func(c *ingress.Config) { c.MaxConnections = 1 })
+	start := time.Now()
+	young := g.half(t, friend)
+	if h := g.push(t, friend, "/hooks/one", "ok a1"); h.status != http.StatusOK {
+		t.Errorf("heard %d", h.status)
+	}
+	if waited := time.Since(start); waited < 90*time.Millisecond {
+		t.Errorf("a connection was closed %v after it was opened", waited)
+	}
+	eventually(t, "the young one is closed", func() bool { return gone(young) })
 }
 
 func TestWhoWaitedLongestGoesFirst(t *testing.T) {
@@ -100,6 +118,12 @@ func TestPushInFlightIsNeverClosedForANewConnection(t *testing.T) {
 	<-g.journal.entered
 	second := make(chan heard, 1)
 	go func() { second <- g.push(t, friend, "/hooks/one", "ok a2") }()
+	// Longer than anybody who says nothing may keep a place.
+	select {
+	case h := <-first:
+		t.Errorf("the first heard %d though it was not kept yet", h.status)
+	case <-time.After(300 * time.Millisecond):
+	}
 	close(g.journal.held)
 	if h := <-first; h.status != http.StatusOK {
 		t.Errorf("the first heard %d", h.status)
@@ -119,6 +143,19 @@ func TestStrangersShareASmallPool(t *testing.T) {
 	eventually(t, "the oldest stranger is closed", func() bool { return gone(conns[0]) })
 	if gone(conns[1]) || gone(conns[2]) || gone(quiet) {
 		t.Error("another one was closed")
+	}
+}
+
+func TestFriendTakesTheStrangersPlace(t *testing.T) {
+	g := open(t, func(c *ingress.Config) { c.MaxConnections = 2 })
+	older := g.half(t, friend)
+	younger := g.half(t, stranger)
+	if h := g.push(t, friend, "/hooks/one", "ok a1"); h.status != http.StatusOK {
+		t.Fatalf("heard %d", h.status)
+	}
+	eventually(t, "the stranger is closed", func() bool { return gone(younger) })
+	if gone(older) {
+		t.Error("the friend was closed")
 	}
 }
 
@@ -142,15 +179,78 @@ func TestServerWithEveryPlaceTakenShutsDown(t *testing.T) {
 	first := make(chan heard, 1)
 	go func() { first <- g.push(t, friend, "/hooks/one", "ok a1") }()
 	<-g.journal.entered
-	g.dial(t, friend) // waits at the gate
+	waiting := g.dial(t, friend)
 	done := make(chan error, 1)
 	go func() { done <- g.Shutdown(t.Context()) }()
-	eventually(t, "draining", g.Draining)
+	eventually(t, "who waits is sent away", func() bool { return gone(waiting) })
 	close(g.journal.held)
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
 	if h := <-first; h.status != http.StatusOK {
 		t.Errorf("heard %d", h.status)
+	}
+}
+
+// pipes is a listener whose callers come from where the test says.
+type pipes struct {
+	callers chan net.Conn
+	once    sync.Once
+}
+
+type caller struct {
+	net.Conn
+	addr net.Addr
+}
+
+func (c caller) RemoteAddr() net.Addr { return c.addr }
+
+func (p *pipes) Accept() (net.Conn, error) {
+	c, ok := <-p.callers
+	if !ok {
+		return nil, net.ErrClosed
+	}
+	return c, nil
+}
+func (p *pipes) Close() error   { p.once.Do(func() { close(p.callers) }); return nil }
+func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
+
+func TestAddressesThatLookAllowedAreNot(t *testing.T) {
+	l := &pipes{callers: make(chan net.Conn)}
+	openOn(t, l, func(c *ingress.Config) {
+		for _, prefix := range []string{"203.0.113.0/24", "fe80::/10", "2001:db8::1/128"} {
+			c.Sources[0].Push.Allow = append(c.Sources[0].Push.Allow, netip.MustParsePrefix(prefix))
+		}
+	})
+	for addr, want := range map[string]int{
+		"203.0.113.7":        http.StatusOK,
+		"::ffff:203.0.113.7": http.StatusOK,
+		"2001:db8::1":        http.StatusOK,
+		"fe80::1":            http.StatusOK,
+		"fe80::1%eth0":       http.StatusForbidden, // a zone means something on one machine only
+		"203.0.114.7":        http.StatusForbidden,
+		"::203.0.113.7":      http.StatusForbidden, // IPv4-compatible
+		"64:ff9b::cb00:7107": http.StatusForbidden, // NAT64
+		"2002:cb00:7107::1":  http.StatusForbidden, // 6to4
+		"2001:db8::2":        http.StatusForbidden,
+	} {
+		ip, zone, _ := strings.Cut(addr, "%")
+		ours, theirs := net.Pipe()
+		l.callers <- caller{theirs, &net.TCPAddr{IP: net.ParseIP(ip), Port: 1, Zone: zone}}
+		go func() {
+			// The gate may answer before all is written.
+			_, _ = fmt.Fprintf(ours, "POST /hooks/one HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 5\r\n\r\nok a1")
+		}()
+		if h, _ := hear(t, ours); h.status != want {
+			t.Errorf("%s heard %d, want %d", addr, h.status, want)
+		}
+		_ = ours.Close()
+	}
+	// Where a caller comes from may also be unknown.
+	ours, theirs := net.Pipe()
+	l.callers <- theirs
+	go func() { _, _ = io.WriteString(ours, "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n") }()
+	if h, _ := hear(t, ours); h.status != http.StatusForbidden {
+		t.Errorf("nobody heard %d", h.status)
 	}
 }

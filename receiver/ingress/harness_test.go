@@ -231,7 +231,7 @@ type heard struct {
 	body   string
 }
 
-// push posts body to path from addr.
+// push posts body to path from addr. Any goroutine may call it.
 func (g *gate) push(t *testing.T, addr, path, body string) heard {
 	t.Helper()
 	return g.do(t, addr, http.MethodPost, path, strings.NewReader(body), nil)
@@ -241,19 +241,21 @@ func (g *gate) do(t *testing.T, addr, method, path string, body io.Reader, heade
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, "http://"+g.addr+path, body)
 	if err != nil {
-		t.Fatal(err)
+		t.Error(err)
+		return heard{}
 	}
 	for name, values := range header {
 		req.Header[name] = values
 	}
 	resp, err := from(t, addr).Do(req)
 	if err != nil {
-		t.Fatal(err)
+		t.Error(err)
+		return heard{}
 	}
 	defer func() { _ = resp.Body.Close() }()
 	text, err := io.ReadAll(resp.Body)
 	if err != nil {
-		t.Fatal(err)
+		t.Error(err)
 	}
 	return heard{resp.StatusCode, resp.Header, string(text)}
 }
