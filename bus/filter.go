@@ -72,7 +72,7 @@ func (o TailOptions) middles() (middles []string, keyed bool, err error) {
 // other is compared with the vocabulary.
 func expand(pattern string, tokens int, vocabulary []string) ([]string, error) {
 	parts := strings.Split(pattern, ".")
-	whole := !slices.ContainsFunc(parts, func(p string) bool { return p != "*" && !subjectToken.MatchString(p) })
+	whole := !slices.ContainsFunc(parts, func(p string) bool { return p != "*" && !madeOf(p, "_=-") })
 	if whole && len(parts) == tokens {
 		return []string{pattern}, nil
 	}
@@ -126,7 +126,7 @@ func (o TailOptions) keyToken() string {
 	if o.Key == "" {
 		return "*"
 	}
-	if len(o.Key) == 23 && o.Key[0] == '=' && subjectToken.MatchString(o.Key) {
+	if len(o.Key) == 23 && o.Key[0] == '=' && madeOf(o.Key, "_=-") {
 		return o.Key
 	}
 	return schemas.Token(o.Key)

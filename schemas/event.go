@@ -151,10 +151,11 @@ func (e Event) Messages() ([]Message, error) {
 	}
 	if e.Restricted.Native != nil {
 		// Spliced in as it is, it could otherwise bring members of its own.
-		if !e.Restricted.Native.IsValid() {
+		native := e.Restricted.Native.Clone()
+		if !native.IsValid() || native.Compact() != nil {
 			return nil, errNotJSON
 		}
-		data = withMember(data, "native", e.Restricted.Native)
+		data = withMember(data, "native", native)
 	}
 	twin, err := e.message(StreamRestricted, e.ID+":restricted", data)
 	if err != nil {
@@ -207,12 +208,13 @@ func (e Event) message(stream Stream, id string, data []byte) (Message, error) {
 		DeliveryID:      e.DeliveryID,
 		CorrelationID:   e.CorrelationID,
 		CausationID:     e.CausationID,
-		Data:            data,
 	}
 	body, err := encode(ce)
 	if err != nil {
 		return Message{}, err
 	}
+	// Data is the last member, and JSON already: it isn't written once more.
+	body = append(append(bytes.TrimSuffix(body, []byte("null}")), data...), '}')
 	m := Message{
 		Stream:  stream,
 		Subject: e.subject(stream),

@@ -101,12 +101,14 @@ func (r *Relay) Run(ctx context.Context) error {
 		defer r.syncing.Unlock()
 		r.stopFollow()
 	}()
-	// One batch is translated and stored as raw while the events of the one
-	// before it are published: the two streams sync to disk at the same time.
-	batches := make(chan []*item, 1)
+	// While the events of one batch are published, the next is stored as raw
+	// and the one behind it is translated: the streams sync to disk at the
+	// same time, and nobody waits for them.
+	translated, stored := make(chan []*item, 1), make(chan []*item, 1)
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { defer close(batches); return r.prepare(ctx, batches) })
-	g.Go(func() error { return r.publish(ctx, batches) })
+	g.Go(func() error { defer close(translated); return r.readAndTranslate(ctx, translated) })
+	g.Go(func() error { defer close(stored); return r.keepRaw(ctx, translated, stored) })
+	g.Go(func() error { return r.publish(ctx, stored) })
 	if r.cfg.TrimAfter > 0 {
 		g.Go(func() error { return r.trimKept(ctx) })
 	}
@@ -135,8 +137,8 @@ func (r *Relay) Drain(ctx context.Context) error {
 	return nil
 }
 
-// prepare reads the journal, translates its entries and stores them as raw.
-func (r *Relay) prepare(ctx context.Context, batches chan<- []*item) error {
+// readAndTranslate takes the journal's entries in order.
+func (r *Relay) readAndTranslate(ctx context.Context, out chan<- []*item) error {
 	// Subscribers look for the streams before there is anything to publish.
 	if err := r.retry(ctx, func() error { return r.ready(ctx) }); err != nil {
 		return err
@@ -152,16 +154,32 @@ func (r *Relay) prepare(ctx context.Context, batches chan<- []*item) error {
 		case err != nil:
 			return err
 		}
-		items := r.translate(entries)
+		if err := handOn(ctx, out, r.translate(entries)); err != nil {
+			return err
+		}
+		after = entries[len(entries)-1].Seq
+	}
+}
+
+// keepRaw stores the sealed deliveries.
+func (r *Relay) keepRaw(ctx context.Context, in <-chan []*item, out chan<- []*item) error {
+	for items := range in {
 		if err := r.retry(ctx, func() error { return r.storeRaw(ctx, items) }); err != nil {
 			return err
 		}
-		select {
-		case batches <- items:
-		case <-ctx.Done():
-			return ctx.Err()
+		if err := handOn(ctx, out, items); err != nil {
+			return err
 		}
-		after = entries[len(entries)-1].Seq
+	}
+	return ctx.Err()
+}
+
+func handOn(ctx context.Context, out chan<- []*item, items []*item) error {
+	select {
+	case out <- items:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
@@ -195,7 +213,7 @@ func (r *Relay) read(ctx context.Context, after uint64) ([]journal.Entry, error)
 	return entries, err
 }
 
-// publish tells what prepare made ready.
+// publish tells what is stored as raw.
 func (r *Relay) publish(ctx context.Context, batches <-chan []*item) error {
 	for items := range batches {
 		b := newBatch(items)
