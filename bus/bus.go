@@ -112,25 +112,16 @@ func Open(cfg Config) (*Bus, error) {
 	b.link.changed = make(chan struct{})
 	b.closing, b.close = context.WithCancel(context.Background())
 
-	var options []nats.Option
-	var url string
-	var err error
-	if cfg.Embedded != nil {
-		if b.server, err = startEmbedded(*cfg.Embedded, cfg.MaxStore, cfg.Log); err != nil {
-			b.close()
-			return nil, fmt.Errorf("bus: %w", err)
-		}
-		options = b.server.options()
-	} else if url, options, err = cfg.External.options(); err != nil {
-		b.close()
-		return nil, fmt.Errorf("bus: %w", err)
+	url, options, err := b.begin()
+	if err == nil {
+		err = b.connect(url, options)
 	}
-	if err := b.connect(url, options); err != nil {
+	if err != nil {
 		b.close()
 		if b.server != nil {
 			b.server.stop()
 		}
-		return nil, fmt.Errorf("bus: connect: %w", err)
+		return nil, fmt.Errorf("bus: %w", err)
 	}
 	if b.server == nil {
 		return b, nil
@@ -142,6 +133,18 @@ func Open(cfg Config) (*Bus, error) {
 	}
 	b.wg.Go(func() { b.server.watch(b.closing, &b.prepare) })
 	return b, nil
+}
+
+// begin starts the server, if it is ours, and returns how to connect.
+func (b *Bus) begin() (url string, options []nats.Option, err error) {
+	if b.cfg.External != nil {
+		return b.cfg.External.options()
+	}
+	if b.server, err = startEmbedded(*b.cfg.Embedded, b.cfg.MaxStore, b.log); err != nil {
+		return "", nil, err
+	}
+	options, err = b.server.options()
+	return "", options, err
 }
 
 func withDefaults(cfg Config) Config {

@@ -170,6 +170,16 @@ func (l *link) everConnected() bool {
 	return l.ever
 }
 
+// waitConnected waits for a connection for as long as one attempt may take.
+func (b *Bus) waitConnected(ctx context.Context) error {
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	ctx, cancel := context.WithTimeoutCause(ctx, b.cfg.Timeout, ErrDisconnected)
+	defer cancel()
+	defer context.AfterFunc(b.closing, func() { end(ErrClosed) })()
+	return b.link.wait(ctx)
+}
+
 // wait returns once there is a connection, or when ctx ends.
 func (l *link) wait(ctx context.Context) error {
 	for {

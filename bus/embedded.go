@@ -1,7 +1,6 @@
 package bus
 
 import (
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nkeys"
 )
 
 // Embedded is a server in this process. Its store is synced before anything is
@@ -47,7 +47,7 @@ type embedded struct {
 	cfg      Embedded
 	maxStore int64
 	log      *slog.Logger
-	password string // of our own connection
+	own      nkeys.KeyPair // of our own connection
 	readers  []reader
 
 	mu      sync.Mutex
@@ -68,7 +68,11 @@ func startEmbedded(cfg Embedded, maxStore int64, log *slog.Logger) (*embedded, e
 	if err != nil {
 		return nil, err
 	}
-	e := &embedded{cfg: cfg, maxStore: maxStore, log: log, password: rand.Text(), readers: readers}
+	own, err := nkeys.CreateUser()
+	if err != nil {
+		return nil, fmt.Errorf("key of our own connection: %w", err)
+	}
+	e := &embedded{cfg: cfg, maxStore: maxStore, log: log, own: own, readers: readers}
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("folder of the embedded NATS: %w", err)
 	}
@@ -77,8 +81,12 @@ func startEmbedded(cfg Embedded, maxStore int64, log *slog.Logger) (*embedded, e
 
 // options let nats.go connect to whichever server is the current one, so that
 // the connection survives a restart of it.
-func (e *embedded) options() []nats.Option {
-	return []nats.Option{nats.InProcessServer(e), nats.UserInfo(ownUser, e.password)}
+func (e *embedded) options() ([]nats.Option, error) {
+	public, err := e.own.PublicKey()
+	if err != nil {
+		return nil, fmt.Errorf("key of our own connection: %w", err)
+	}
+	return []nats.Option{nats.InProcessServer(e), nats.Nkey(public, e.own.Sign)}, nil
 }
 
 // InProcessConn implements nats.InProcessConnProvider.
@@ -170,7 +178,7 @@ func (e *embedded) serverOptions() (*server.Options, error) {
 	if err := opts.ProcessConfigString(accountsConfig(e.readers)); err != nil {
 		return nil, fmt.Errorf("accounts of the embedded NATS: %w", err)
 	}
-	if err := addUsers(opts, e.password, e.readers); err != nil {
+	if err := addUsers(opts, e.own, e.readers); err != nil {
 		return nil, err
 	}
 	opts.ServerName = "postern"

@@ -103,6 +103,7 @@ func consumerRequest(stream, config string) string {
 // user that may read events, and finds that nothing changed and nothing was
 // told.
 func TestReadersCanOnlyRead(t *testing.T) {
+	t.Parallel()
 	b := bustest.Server(t, func(cfg *bus.Config) {
 		cfg.Embedded.Users = []bus.User{{Name: "ann", Password: "a long password", Allow: bus.AllowEvents}}
 	})
@@ -203,6 +204,7 @@ func inventory(t *testing.T, js jetstream.JetStream) map[string]string {
 }
 
 func TestReadersHearOnlyWhatTheyMay(t *testing.T) {
+	t.Parallel()
 	b := bustest.Server(t, func(cfg *bus.Config) {
 		cfg.Embedded.Users = []bus.User{
 			{Name: "ann", Password: "password of ann", Allow: bus.AllowEvents},
@@ -228,6 +230,7 @@ func TestReadersHearOnlyWhatTheyMay(t *testing.T) {
 		"user of everything": {[]nats.Option{eve}, schemas.Streams()},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			nc := bustest.Connect(t, b, c.options...)
 			js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(200*time.Millisecond))
 			if err != nil {
@@ -268,6 +271,7 @@ func TestReadersHearOnlyWhatTheyMay(t *testing.T) {
 	// What the server sends to one must not reach another's ears, although
 	// all inboxes have the same beginning.
 	t.Run("nobody hears another's inbox", func(t *testing.T) {
+		t.Parallel()
 		listeners := map[string]*nats.Subscription{}
 		for name, options := range map[string][]nats.Option{"guest": nil, "ann": {ann}, "eve": {eve}} {
 			nc := bustest.Connect(t, b, options...)

@@ -15,6 +15,7 @@ import (
 )
 
 func TestGuestReadsEvents(t *testing.T) {
+	t.Parallel()
 	b := bustest.Server(t)
 	js := newJS(t, bustest.Connect(t, b))
 	publish(t, b, schemas.StreamEvents, events(schemas.StreamEvents, 1, 30)...)

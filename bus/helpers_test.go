@@ -1,6 +1,7 @@
 package bus_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -169,4 +170,25 @@ func (m muted) Write(b []byte) (int, error) {
 		return len(b), nil
 	}
 	return m.Conn.Write(b)
+}
+
+var errEnough = errors.New("enough")
+
+// readAll reads the first n events with an ordered consumer.
+func readAll(t testing.TB, js jetstream.JetStream, n int) {
+	t.Helper()
+	c, err := js.OrderedConsumer(t.Context(), "POSTERN_EVENTS", jetstream.OrderedConsumerConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	messages, err := c.Messages()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer messages.Stop()
+	for i := range n {
+		if _, err := messages.Next(); err != nil {
+			t.Fatalf("message %d: %v", i, err)
+		}
+	}
 }

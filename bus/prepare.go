@@ -28,9 +28,7 @@ type drift struct {
 func (b *Bus) Prepare(ctx context.Context) error {
 	b.prepare.Lock()
 	defer b.prepare.Unlock()
-	waiting, cancel := context.WithTimeoutCause(ctx, b.cfg.Timeout, ErrDisconnected)
-	defer cancel()
-	if err := b.link.wait(waiting); err != nil {
+	if err := b.waitConnected(ctx); err != nil {
 		return fmt.Errorf("prepare: %w", err)
 	}
 	ctx, cancel, err := b.attempt(ctx)

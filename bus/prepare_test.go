@@ -20,6 +20,7 @@ import (
 )
 
 func TestPrepareMakesStreamsAndBuckets(t *testing.T) {
+	t.Parallel()
 	b := bustest.Server(t, func(cfg *bus.Config) {
 		cfg.MaxBytes = map[schemas.Stream]int64{schemas.StreamOps: 5_000_000}
 		cfg.Retention = map[schemas.Stream]time.Duration{schemas.StreamRaw: time.Hour, schemas.StreamOps: time.Minute}
@@ -99,6 +100,7 @@ func TestPrepareMakesStreamsAndBuckets(t *testing.T) {
 
 // The shares, in per cent of what is shared, as operators know them.
 func TestStreamsShareTheStore(t *testing.T) {
+	t.Parallel()
 	b := bustest.Server(t)
 	for s, percent := range map[schemas.Stream]float64{
 		schemas.StreamEvents: 35, schemas.StreamRaw: 40, schemas.StreamQuarantine: 10,
@@ -116,6 +118,7 @@ func TestStreamsShareTheStore(t *testing.T) {
 }
 
 func TestPrepareLeavesWhatIsThere(t *testing.T) {
+	t.Parallel()
 	external := bustest.NewExternal(t)
 	b := external.Bus()
 	bustest.Prepare(t, b)
@@ -145,6 +148,7 @@ func TestPrepareLeavesWhatIsThere(t *testing.T) {
 }
 
 func TestPrepareWaitsForAnExternalServer(t *testing.T) {
+	t.Parallel()
 	external := bustest.NewExternal(t)
 	external.Stop()
 	b := external.Bus(func(cfg *bus.Config) { cfg.Timeout = 50 * time.Millisecond })
@@ -186,6 +190,7 @@ func files(t *testing.T, dir string) map[string]string {
 // With another key the server can open none of its streams, and would delete
 // them if they were created anew.
 func TestWrongKeyDestroysNothing(t *testing.T) {
+	t.Parallel()
 	embedded := &bus.Embedded{Dir: t.TempDir(), StoreKey: "the right key"}
 	cfg := bus.Config{Embedded: embedded, MaxStore: 1 << 30}
 	b, err := bus.Open(cfg)
@@ -248,6 +253,7 @@ func serverOK(t *testing.T, b *bus.Bus) bool {
 // One stream that can't be opened keeps all others from being created, too:
 // somebody has to look first.
 func TestLostStreamStopsPrepare(t *testing.T) {
+	t.Parallel()
 	embedded := &bus.Embedded{Dir: t.TempDir(), StoreKey: "key"}
 	cfg := bus.Config{Embedded: embedded, MaxStore: 1 << 30}
 	b, err := bus.Open(cfg)
@@ -295,6 +301,7 @@ func TestLostStreamStopsPrepare(t *testing.T) {
 // What a creation that was cut short left behind is no reason to stop, and does
 // no harm later.
 func TestHalfMadeStreamIsMade(t *testing.T) {
+	t.Parallel()
 	for name, left := range map[string][]string{
 		"folders":                 nil,
 		"key":                     {"meta.key"},
@@ -302,6 +309,7 @@ func TestHalfMadeStreamIsMade(t *testing.T) {
 		"empty files":             {"meta.key", "meta.inf", "empty msgs/1.blk"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			embedded := &bus.Embedded{Dir: t.TempDir(), StoreKey: "key"}
 			cfg := bus.Config{Embedded: embedded, MaxStore: 1 << 30}
 			streams := filepath.Join(embedded.Dir, "jetstream", "POSTERN", "streams")

@@ -21,6 +21,7 @@ import (
 const raw = schemas.StreamRaw
 
 func TestPublishKeepsOrderAndTellsSequences(t *testing.T) {
+	t.Parallel()
 	b := bustest.Server(t)
 	var want []string
 	next := uint64(1)
@@ -43,6 +44,7 @@ func TestPublishKeepsOrderAndTellsSequences(t *testing.T) {
 }
 
 func TestPublishedMessageArrivesAsItIs(t *testing.T) {
+	t.Parallel()
 	b := bustest.Server(t)
 	m := event(raw, "acme:x:1")
 	m.Subject = "postern.raw.acme"
@@ -71,6 +73,7 @@ func TestPublishedMessageArrivesAsItIs(t *testing.T) {
 // A repeat stores nothing and finds the sequences of the first time, whatever
 // part of it is there already and however it is cut.
 func TestPublishTwiceStoresOnce(t *testing.T) {
+	t.Parallel()
 	for name, parts := range map[string][][]schemas.Message{
 		"single again":                     {events(raw, 1, 1), events(raw, 1, 1)},
 		"batch again":                      {events(raw, 1, 300), events(raw, 1, 300)},
@@ -82,6 +85,7 @@ func TestPublishTwiceStoresOnce(t *testing.T) {
 		"batches that cut differently":     {events(raw, 1, 100), events(raw, 1, 250), events(raw, 90, 400)},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			b := bustest.Server(t)
 			sequence := map[string]uint64{}
 			for _, msgs := range parts {
@@ -107,6 +111,7 @@ func TestPublishTwiceStoresOnce(t *testing.T) {
 
 // A repeated id would make the server reject the whole batch.
 func TestPublishSendsAnIDOnce(t *testing.T) {
+	t.Parallel()
 	b := bustest.Server(t)
 	sub, err := bus.Conn(b).SubscribeSync("postern.raw.>")
 	if err != nil {
@@ -128,6 +133,7 @@ func TestPublishSendsAnIDOnce(t *testing.T) {
 }
 
 func TestPublishStopsAtWhatCanNeverBeStored(t *testing.T) {
+	t.Parallel()
 	b := bustest.Server(t)
 	with := func(change func(*schemas.Message)) schemas.Message {
 		m := event(raw, "bad")
@@ -199,6 +205,7 @@ func TestPublishStopsAtWhatCanNeverBeStored(t *testing.T) {
 
 // What the server itself says decides, whatever we think of the message.
 func TestServerErrorsAreClassified(t *testing.T) {
+	t.Parallel()
 	external := bustest.NewExternal(t)
 	b := external.Bus()
 	nc, err := nats.Connect(external.URL())
@@ -245,6 +252,7 @@ func TestServerErrorsAreClassified(t *testing.T) {
 // A stream with a limit of its own refuses a message that we think is fine; of
 // a batch only that one is refused.
 func TestServerRefusesOneMessageOfABatch(t *testing.T) {
+	t.Parallel()
 	b := bustest.Server(t)
 	js := newJS(t, bus.Conn(b))
 	s, err := js.Stream(t.Context(), "POSTERN_RAW")
@@ -271,6 +279,7 @@ func TestServerRefusesOneMessageOfABatch(t *testing.T) {
 // A full stream that must not lose what it has says so, and takes more once
 // there is room.
 func TestFullStreamIsTransient(t *testing.T) {
+	t.Parallel()
 	b := bustest.Server(t, func(cfg *bus.Config) {
 		cfg.MaxBytes = map[schemas.Stream]int64{schemas.StreamQuarantine: 100_000}
 	})
@@ -315,8 +324,10 @@ func TestFullStreamIsTransient(t *testing.T) {
 // When the answer is lost nobody knows what was stored. A repeat stores what is
 // missing, once.
 func TestUnknownOutcomeIsRepeatedOnce(t *testing.T) {
+	t.Parallel()
 	for _, n := range []int{1, 5, 200} {
 		t.Run(fmt.Sprintf("%d messages", n), func(t *testing.T) {
+			t.Parallel()
 			external := bustest.NewExternal(t)
 			bustest.Prepare(t, external.Bus())
 			p := newProxy(t, external.URL())
@@ -358,6 +369,7 @@ func TestUnknownOutcomeIsRepeatedOnce(t *testing.T) {
 
 // A batch that is never committed leaves nothing behind and is in nobody's way.
 func TestOpenBatchIsForgotten(t *testing.T) {
+	t.Parallel()
 	b := bustest.Server(t)
 	nc := bus.Conn(b)
 	begin := func(batch string, msgs []schemas.Message) {
@@ -386,6 +398,7 @@ func TestOpenBatchIsForgotten(t *testing.T) {
 }
 
 func TestPublishWithoutConnectionFailsAtOnce(t *testing.T) {
+	t.Parallel()
 	external := bustest.NewExternal(t)
 	b := external.Bus()
 	bustest.Prepare(t, b)
@@ -417,6 +430,7 @@ func TestPublishWithoutConnectionFailsAtOnce(t *testing.T) {
 }
 
 func TestPublishEndsWithItsContext(t *testing.T) {
+	t.Parallel()
 	b := bustest.Server(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -431,6 +445,7 @@ func TestPublishEndsWithItsContext(t *testing.T) {
 }
 
 func TestConcurrentPublishersKeepTheirOrder(t *testing.T) {
+	t.Parallel()
 	b := bustest.Server(t)
 	const publishers, each = 4, 120
 	errs := make(chan error, publishers)

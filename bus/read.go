@@ -126,37 +126,31 @@ func (r *reading) pass(ctx context.Context, fn deliver, msgs <-chan jetstream.Ms
 	batch := make([]jetstream.Msg, 0, maxDelivered)
 	for {
 		batch = batch[:0]
-		select {
-		case m := <-msgs:
-			batch = append(batch, m)
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	more:
+		after, atEnd := r.after, false
+		wait := forever
 		for len(batch) < cap(batch) {
-			select {
-			case m := <-msgs:
-				batch = append(batch, m)
-			default:
-				break more
+			m, err := receive(ctx, msgs, wait)
+			if err != nil {
+				return err
 			}
-		}
-		after := r.after
-		atEnd := false
-		for i, m := range batch {
+			if m == nil {
+				break
+			}
 			meta, err := m.Metadata()
 			if err != nil {
 				return err
 			}
 			if sent++; meta.Sequence.Consumer != sent {
-				if err := r.deliver(fn, batch[:i], after, false); err != nil {
+				if err := r.deliver(fn, batch, after, false); err != nil {
 					return err
 				}
 				return fmt.Errorf("%w: a message was lost on the way", errInterrupted)
 			}
-			after = meta.Sequence.Stream
-			if sent >= left || meta.NumPending == 0 {
-				atEnd = true
+			batch, after = append(batch, m), meta.Sequence.Stream
+			atEnd = atEnd || sent >= left || meta.NumPending == 0
+			wait = 0
+			if meta.NumPending > 0 {
+				wait = soon
 			}
 		}
 		if atEnd {
@@ -165,6 +159,37 @@ func (r *reading) pass(ctx context.Context, fn deliver, msgs <-chan jetstream.Ms
 		if err := r.deliver(fn, batch, after, atEnd); err != nil {
 			return err
 		}
+	}
+}
+
+// How long to wait for another message: forever for the first, and for those
+// that the server has already as long as it may take it to send them.
+const (
+	forever time.Duration = -1
+	soon                  = 20 * time.Millisecond
+)
+
+// receive returns the next message, or nil if there is none within wait.
+func receive(ctx context.Context, msgs <-chan jetstream.Msg, wait time.Duration) (jetstream.Msg, error) {
+	select {
+	case m := <-msgs:
+		return m, nil
+	default:
+	}
+	var expired <-chan time.Time
+	switch {
+	case wait == 0:
+		return nil, nil
+	case wait > 0:
+		expired = time.After(wait)
+	}
+	select {
+	case m := <-msgs:
+		return m, nil
+	case <-expired:
+		return nil, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
 	}
 }
 

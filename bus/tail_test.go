@@ -38,6 +38,7 @@ func tails(t *testing.T, b *bus.Bus, o bus.TailOptions) []string {
 }
 
 func TestTailTellsWhatMatches(t *testing.T) {
+	t.Parallel()
 	b := bustest.Server(t)
 	key := schemas.Token("an id/with signs")
 	for stream, subjects := range map[schemas.Stream][]string{
@@ -116,6 +117,7 @@ func TestTailTellsWhatMatches(t *testing.T) {
 }
 
 func TestTailBeginsWhereItIsTold(t *testing.T) {
+	t.Parallel()
 	b := bustest.Server(t)
 	publish(t, b, raw, events(raw, 1, 40)...)
 	m, err := b.Get(t.Context(), raw, 40)
@@ -172,6 +174,7 @@ func TestTailBeginsWhereItIsTold(t *testing.T) {
 }
 
 func TestTailFollowsOverRestarts(t *testing.T) {
+	t.Parallel()
 	external := bustest.NewExternal(t)
 	b := external.Bus()
 	bustest.Prepare(t, b)
@@ -208,6 +211,7 @@ func TestTailFollowsOverRestarts(t *testing.T) {
 }
 
 func TestTailLeavesNoConsumerBehind(t *testing.T) {
+	t.Parallel()
 	b := bustest.Server(t)
 	publish(t, b, raw, events(raw, 1, 100)...)
 	stored(t, b, raw)

@@ -46,14 +46,11 @@ func (a Allow) streams() []schemas.Stream {
 	return nil
 }
 
-// The account of the streams and its only user. Readers have accounts of their
-// own: in one account everybody could have the server put messages onto any
+// ownAccount has the streams; nobody but us is in it. Readers have accounts of
+// their own: in one account everybody could have the server put messages onto any
 // subject, by naming it as the reply of a request or as the deliver subject of
 // a consumer, and everybody could listen to everybody's inbox.
-const (
-	ownAccount = "POSTERN"
-	ownUser    = "postern"
-)
+const ownAccount = "POSTERN"
 
 // reader is somebody else who may connect, with an account of its own.
 type reader struct {
@@ -96,8 +93,6 @@ func (e Embedded) readers() ([]reader, error) {
 		switch {
 		case u.Name == "" || u.Password == "":
 			return nil, fmt.Errorf("user %d of the embedded NATS needs a name and a password", i+1)
-		case u.Name == ownUser:
-			return nil, fmt.Errorf("user %d of the embedded NATS has the name that is ours", i+1)
 		case slices.ContainsFunc(readers, func(r reader) bool { return r.user == u.Name }):
 			return nil, fmt.Errorf("user %d of the embedded NATS has the name of another", i+1)
 		case u.Allow.streams() == nil:
@@ -182,20 +177,21 @@ func accountsConfig(readers []reader) string {
 		ownAccount, exports.String(), imports.String(), accounts.String())
 }
 
-// addUsers gives each account its user. Our own may only connect from within
-// this process. What readers may publish is listed here although the gate
-// judges it too: the server then says so to who isn't allowed.
-func addUsers(opts *server.Options, password string, readers []reader) error {
+// addUsers gives each account its user. Ours has a key that never leaves this
+// process, and may only connect from within it. What readers may publish is
+// listed here although the gate judges it too: the server then says so to who
+// isn't allowed.
+func addUsers(opts *server.Options, own nkeys.KeyPair, readers []reader) error {
 	account := func(name string) *server.Account {
 		i := slices.IndexFunc(opts.Accounts, func(a *server.Account) bool { return a.Name == name })
 		return opts.Accounts[i]
 	}
-	own, err := hashed(password)
+	public, err := own.PublicKey()
 	if err != nil {
 		return err
 	}
-	opts.Users = []*server.User{{
-		Username: ownUser, Password: own, Account: account(ownAccount),
+	opts.Nkeys = []*server.NkeyUser{{
+		Nkey: public, Account: account(ownAccount),
 		AllowedConnectionTypes: map[string]struct{}{jwt.ConnectionTypeInProcess: {}},
 	}}
 	outside := map[string]struct{}{jwt.ConnectionTypeStandard: {}}
@@ -213,17 +209,17 @@ func addUsers(opts *server.Options, password string, readers []reader) error {
 		}
 		// Who comes without a name is taken for the guest. Of all users only
 		// one with a key needs no password for that; nobody has the key.
-		key, err := nkeys.CreateUser()
+		guest, err := nkeys.CreateUser()
 		if err != nil {
 			return err
 		}
-		if opts.NoAuthUser, err = key.PublicKey(); err != nil {
+		if opts.NoAuthUser, err = guest.PublicKey(); err != nil {
 			return err
 		}
-		opts.Nkeys = []*server.NkeyUser{{
+		opts.Nkeys = append(opts.Nkeys, &server.NkeyUser{
 			Nkey: opts.NoAuthUser, Account: account(r.account),
 			Permissions: permissions, AllowedConnectionTypes: outside,
-		}}
+		})
 	}
 	return nil
 }
