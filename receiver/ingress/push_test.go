@@ -257,7 +257,7 @@ func TestInFlightLimitCountsVerifiedWorkOnly(t *testing.T) {
 		}
 	}
 	go func() {
-		for range g.journal.entered { //nolint:revive // only to let appends go on
+		for range g.journal.entered {
 		}
 	}()
 	defer close(g.journal.entered)

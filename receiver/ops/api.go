@@ -28,7 +28,7 @@ func (s *Server) problem(err error, c echo.Context) {
 			detail = text
 		}
 	} else {
-		s.cfg.Log.Error("request failed", "path", c.Path(), "reason", err.Error())
+		s.cfg.Log.Error("request failed", "reason", err.Error())
 	}
 	body, err := json.Marshal(struct {
 		Type   string `json:"type"`

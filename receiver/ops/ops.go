@@ -166,10 +166,10 @@ func (s *Server) recovered(next echo.HandlerFunc) echo.HandlerFunc {
 		defer func() {
 			switch v := recover(); v {
 			case nil:
-			case http.ErrAbortHandler: //nolint:errorlint // net/http compares it like this
+			case http.ErrAbortHandler:
 				panic(v)
 			default:
-				s.cfg.Log.Error("panic", "path", c.Path(), "reason", panicked())
+				s.cfg.Log.Error("panic", "reason", panicked())
 				err = echo.NewHTTPError(http.StatusInternalServerError)
 			}
 		}()
