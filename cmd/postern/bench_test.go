@@ -42,7 +42,7 @@ func BenchmarkPushToSubscriber(b *testing.B) {
 	if err := nc.Flush(); err != nil {
 		b.Fatal(err)
 	}
-	node := corastonetest.NewNode(testSigner(b), corastonetest.Topic, uint64(time.Now().UnixNano()))
+	node := nodeOf(b, uint64(time.Now().UnixNano()))
 	pusher := r.pusher(caller)
 
 	var all []time.Duration

@@ -95,7 +95,7 @@ type load struct {
 func newLoad(t testing.TB, pushes, clients int, url string) *load {
 	l := &load{t: t, total: int64(pushes)}
 	l.target.Store(&url)
-	node := corastonetest.NewNode(testSigner(t), corastonetest.Topic, 4)
+	node := nodeOf(t, 4)
 	var next atomic.Int64
 	for range clients {
 		l.wg.Go(func() {

@@ -316,3 +316,9 @@ func (l *lines) String() string {
 	defer l.mu.Unlock()
 	return l.b.String()
 }
+
+// nodeOf returns a stand-in of the platform that makes up the ids of a seed.
+func nodeOf(t testing.TB, seed uint64) *corastonetest.Node {
+	t.Helper()
+	return corastonetest.NewNode(testSigner(t), corastonetest.Topic, seed)
+}

@@ -31,7 +31,7 @@ func TestPushArrivesAsPromised(t *testing.T) {
 	r := newReceiver(t, "")
 	r.startBroker()
 	events := subscribe(t, connect(t, r.broker))
-	node := corastonetest.NewNode(testSigner(t), corastonetest.Topic, 1)
+	node := nodeOf(t, 1)
 
 	const process = "4b7e1a52-93d0-4c6f-8a1e-2f5b6c7d8e90"
 	first := node.Notification(investment(process))
@@ -139,7 +139,7 @@ func TestConfirmationsAreToldAndNotFollowed(t *testing.T) {
 	r := newReceiver(t, "nats: {embedded: {users: [{name: ops, password: {env: OPS_PASSWORD}, allow: all}]}}")
 	t.Setenv("OPS_PASSWORD", "correct horse battery")
 	r.startBroker()
-	node := corastonetest.NewNode(testSigner(t), corastonetest.Topic, 2)
+	node := nodeOf(t, 2)
 	for _, typ := range []string{corastonetest.TypeSubscriptionConfirmation, corastonetest.TypeUnsubscribeConfirmation} {
 		if status, _ := r.pushed(signed(t, node.Confirmation(typ))); status != http.StatusOK {
 			t.Errorf("%s was answered %d, want 200", typ, status)
@@ -168,7 +168,7 @@ func TestConfirmationsAreToldAndNotFollowed(t *testing.T) {
 func TestWrongSealKeyRefusesAndDestroysNothing(t *testing.T) {
 	r := newReceiver(t, "")
 	r.startBroker()
-	node := corastonetest.NewNode(testSigner(t), corastonetest.Topic, 3)
+	node := nodeOf(t, 3)
 	r.pushed(signed(t, node.Notification(investment("kept"))))
 	r.relayed("published", 1)
 	r.terminate()
