@@ -167,6 +167,21 @@ func TestIsTimeTakesOnlyWhatEveryConsumerCanRead(t *testing.T) {
 	}
 }
 
+// rfc3339 is the form of RFC 3339, section 5.6, without leap seconds and with
+// its letters in upper case.
+var rfc3339 = regexp.MustCompile(`^\d{4}-\d\d-\d\dT([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d+)?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)$`)
+
+func TestIsTimeFollowsTheGrammar(t *testing.T) {
+	// Most of these are times, some nearly, and none has an impossible date.
+	nearly := rapid.StringMatching(`20[0-9]{2}-0[1-9]-[12][0-8][Tt ][0-2]?[0-9]:[0-6][0-9]:[0-6][0-9]([.,][0-9]{0,12})?(Z|z|[+-][0-2][0-9]:?[0-6][0-9])?.?`)
+	rapid.Check(t, func(t *rapid.T) {
+		s := nearly.Draw(t, "time")
+		if got, want := schemas.IsTime(s), rfc3339.MatchString(s); got != want {
+			t.Fatalf("IsTime(%q) = %v, want %v", s, got, want)
+		}
+	})
+}
+
 func TestFormatTimeIsUTCInMilliseconds(t *testing.T) {
 	at := time.Date(2026, 1, 1, 0, 30, 0, 999999, time.FixedZone("", 3600))
 	if got, want := schemas.FormatTime(at), "2025-12-31T23:30:00.000Z"; got != want || !schemas.IsTime(got) {
