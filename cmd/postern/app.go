@@ -218,8 +218,12 @@ func (a *app) relay(ctx context.Context, opened chan<- *relay.Relay) error {
 	if a.cfg.NATS.URL != "" {
 		trimAfter = a.cfg.NATS.TrimAfter.Std()
 	}
+	var sources []string
+	for _, s := range a.cfg.Sources {
+		sources = append(sources, s.Name)
+	}
 	r := relay.New(relay.Config{
-		Journal: a.journal, Bus: b, Normalize: normalize, TrimAfter: trimAfter,
+		Journal: a.journal, Bus: b, Normalize: normalize, TrimAfter: trimAfter, Sources: sources,
 		Registerer: a.registry, Log: a.log,
 	})
 	opened <- r

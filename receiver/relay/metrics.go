@@ -18,7 +18,7 @@ type metrics struct {
 	lag           *prometheus.HistogramVec
 }
 
-func newMetrics(reg prometheus.Registerer) *metrics {
+func newMetrics(reg prometheus.Registerer, sources []string) *metrics {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		c := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "postern", Name: name, Help: help}, labels)
 		reg.MustRegister(c)
@@ -41,6 +41,21 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}, []string{"source", "channel"}),
 	}
 	reg.MustRegister(m.lag)
+	for _, source := range sources {
+		for _, outcome := range []string{"published", "duplicate", "superseded", "quarantined", "parked"} {
+			m.relayed.WithLabelValues(source, outcome)
+		}
+		for _, reason := range schemas.Reasons() {
+			m.quarantined.WithLabelValues(source, string(reason))
+		}
+		m.suppressed.WithLabelValues(source, "index")
+		m.drift.WithLabelValues(source)
+	}
+	for _, stream := range []schemas.Stream{schemas.StreamRaw, schemas.StreamEvents, schemas.StreamRestricted, schemas.StreamOps, schemas.StreamQuarantine} {
+		for _, reason := range []string{"unavailable", "unpublishable"} {
+			m.publishErrors.WithLabelValues(string(stream), reason)
+		}
+	}
 	return m
 }
 

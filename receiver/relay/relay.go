@@ -50,7 +50,10 @@ type Config struct {
 	Normalize map[string]func(handlers.Delivery) (handlers.Output, error)
 	// TrimAfter is how long the journal keeps what the bus acknowledged: 0 for
 	// a bus that is known to fsync.
-	TrimAfter  time.Duration
+	TrimAfter time.Duration
+	// Sources are the configured ones: their counters begin at 0 rather than
+	// at their first event.
+	Sources    []string
 	Registerer prometheus.Registerer
 	Log        *slog.Logger
 }
@@ -85,7 +88,7 @@ func New(cfg Config) *Relay {
 	return &Relay{
 		cfg:        cfg,
 		index:      cfg.Journal.Index(),
-		metrics:    newMetrics(cfg.Registerer),
+		metrics:    newMetrics(cfg.Registerer, cfg.Sources),
 		rewound:    make(chan struct{}, 1),
 		kept:       &kept{},
 		stopFollow: func() {},
