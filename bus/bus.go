@@ -10,6 +10,7 @@ package bus
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -69,8 +70,8 @@ type Config struct {
 
 // External is a server or cluster that others run.
 type External struct {
-	URL string // one, or several separated by commas
-	TLS Secure
+	URL string      // one, or several separated by commas
+	TLS *tls.Config // nil: as the URL says
 	// CredentialsFile is read at every connect, so that it may be replaced.
 	CredentialsFile string
 	NKeySeed        []byte
@@ -257,6 +258,9 @@ func (b *Bus) attempt(ctx context.Context) (context.Context, context.CancelFunc,
 func explained(ctx context.Context, err error) error {
 	if err != nil && ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
 		return context.Cause(ctx)
+	}
+	if errors.Is(err, nats.ErrConnectionClosed) {
+		return ErrClosed
 	}
 	if errors.Is(err, nats.ErrDisconnected) || errors.Is(err, nats.ErrReconnectBufExceeded) || errors.Is(err, nats.ErrConnectionReconnecting) {
 		return ErrDisconnected

@@ -2,7 +2,6 @@ package bus
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -13,9 +12,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nkeys"
 )
-
-// Secure is a TLS configuration, or nil for none.
-type Secure = *tls.Config
 
 // connect opens the one connection that everything here uses. It returns at
 // once when an external server isn't there and goes on trying.

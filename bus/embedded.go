@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -27,7 +28,7 @@ type Embedded struct {
 	// port 0 the system chooses one, see [Bus.Addr]. At an address that is
 	// not a loopback address, TLS and Users are required.
 	Listen string
-	TLS    Secure
+	TLS    *tls.Config
 	Users  []User
 }
 

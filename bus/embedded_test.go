@@ -274,6 +274,13 @@ func TestClientsDoNotWriteOurLog(t *testing.T) {
 			t.Errorf("%s: %v", subject, err)
 		}
 	}
+	for _, api := range []string{"STREAM.INFO.POSTERN_EVENTS", "STREAM.MSG.GET.POSTERN_EVENTS", "CONSUMER.CREATE.POSTERN_EVENTS.canary", "CONSUMER.INFO.POSTERN_EVENTS.canary"} {
+		for _, payload := range []string{`{"canary":1}`, `canary`, `{"seq":"canary"}`} {
+			if _, err := nc.Request("$JS.API."+api, []byte(payload), 3*time.Second); err != nil {
+				t.Errorf("%s: %v", api, err)
+			}
+		}
+	}
 	if nc, err := nats.Connect(b.Addr().String(), nats.UserInfo("canary-user", "canary-password")); err == nil {
 		nc.Close()
 		t.Error("got in")

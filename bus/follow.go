@@ -21,9 +21,13 @@ func (b *Bus) StreamState(ctx context.Context, stream schemas.Stream) (schemas.S
 		return schemas.StreamState{}, fmt.Errorf("state of %s: %w", stream, explained(ctx, err))
 	}
 	info := s.CachedInfo()
+	first := info.State.FirstSeq
+	if info.State.Msgs == 0 {
+		first = info.State.LastSeq + 1
+	}
 	return schemas.StreamState{
 		Created:  info.Created,
-		First:    info.State.FirstSeq,
+		First:    first,
 		Last:     info.State.LastSeq,
 		Messages: info.State.Msgs,
 		Bytes:    info.State.Bytes,

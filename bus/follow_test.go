@@ -69,6 +69,39 @@ func headings(from, to int) []schemas.Heading {
 	return all
 }
 
+func TestStateOfAStream(t *testing.T) {
+	t.Parallel()
+	b := bustest.Server(t)
+	js := newJS(t, bus.Conn(b))
+	state := func() (s schemas.StreamState) {
+		s, err := b.StreamState(t.Context(), raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.Created.IsZero() || s.MaxBytes <= 0 {
+			t.Errorf("state is %+v", s)
+		}
+		return s
+	}
+	if s := state(); s.First != 1 || s.Last != 0 || s.Messages != 0 || s.Bytes != 0 {
+		t.Errorf("state of a new stream is %+v", s)
+	}
+	publish(t, b, raw, events(raw, 1, 5)...)
+	if s := state(); s.First != 1 || s.Last != 5 || s.Messages != 5 || s.Bytes == 0 {
+		t.Errorf("state is %+v", s)
+	}
+	stream, err := js.Stream(t.Context(), string(raw))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.Purge(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if s := state(); s.First != 6 || s.Last != 5 || s.Messages != 0 {
+		t.Errorf("state of an emptied stream is %+v", s)
+	}
+}
+
 func TestFollowTellsWhatIsThereAndWhatComes(t *testing.T) {
 	t.Parallel()
 	b := bustest.Server(t)
@@ -129,11 +162,11 @@ func TestFollowGoesOnOverRestarts(t *testing.T) {
 	external := bustest.NewExternal(t)
 	b := external.Bus()
 	bustest.Prepare(t, b)
-	f := follow(t, b, raw, 0)
+	f := follow(t, b, schemas.StreamEvents, 0)
 	for i := range 3 {
 		from, to := i*400+1, (i+1)*400
 		eventually(t, "publish", func() bool {
-			seqs, err := b.Publish(t.Context(), raw, events(raw, from, to))
+			seqs, err := b.Publish(t.Context(), schemas.StreamEvents, events(schemas.StreamEvents, from, to))
 			return err == nil && len(seqs) == 400
 		})
 		external.Stop() // maybe amid its telling

@@ -73,9 +73,13 @@ func (g *gate) api(r reader, subject string, m *nats.Msg) {
 		switch rest, verb := cutRequest(name, string(s)); verb {
 		case "":
 			continue
-		case "STREAM.INFO", "STREAM.MSG.GET":
+		case "STREAM.INFO":
 			if rest == "" {
-				g.relay(r, subject, m)
+				relay[server.JSApiStreamInfoRequest](g, r, subject, m)
+			}
+		case "STREAM.MSG.GET":
+			if rest == "" {
+				relay[server.JSApiMsgGetRequest](g, r, subject, m)
 			}
 		case "DIRECT.GET":
 			g.pass(r, subject, m)
@@ -84,14 +88,14 @@ func (g *gate) api(r reader, subject string, m *nats.Msg) {
 		case "CONSUMER.INFO":
 			e := notFound
 			if g.owns(r, s, rest) {
-				e = g.ask(r, subject, m.Data, m)
+				e = g.ask(r, subject, nil, m)
 			}
 			if e != nil {
 				g.refuse(r, m, e)
 			}
 		case "CONSUMER.DELETE":
 			if g.owns(r, s, rest) {
-				g.relay(r, subject, m)
+				g.hand(r, subject, nil, m)
 			} else {
 				g.refuse(r, m, notFound)
 			}
@@ -158,15 +162,34 @@ func (g *gate) pass(r reader, subject string, m *nats.Msg) {
 	g.publish(out)
 }
 
-// relay asks for a reader. What the server's API answers can't pass from one
-// account to the next by itself, unlike what streams and consumers send.
-func (g *gate) relay(r reader, subject string, m *nats.Msg) {
-	answer, err := g.request(subject, m.Data)
+// hand asks for a reader and hands it the answer. What the server's API answers
+// can't pass from one account to the next by itself, unlike what streams and
+// consumers send.
+func (g *gate) hand(r reader, subject string, data []byte, m *nats.Msg) {
+	answer, err := g.request(subject, data)
 	if err != nil {
 		g.refuse(r, m, notNow)
 		return
 	}
 	g.publish(&nats.Msg{Subject: r.out() + "." + m.Reply, Header: answer.Header, Data: answer.Data})
+}
+
+// relay is hand for a request that says something. It is decoded and written
+// again: the server would log what it can't read.
+func relay[Request any](g *gate, r reader, subject string, m *nats.Msg) {
+	var data []byte
+	if len(m.Data) > 0 {
+		var req Request
+		err := json.Unmarshal(m.Data, &req)
+		if err == nil {
+			data, err = json.Marshal(req)
+		}
+		if err != nil {
+			g.refuse(r, m, unclear)
+			return
+		}
+	}
+	g.hand(r, subject, data, m)
 }
 
 func (g *gate) request(subject string, data []byte) (*nats.Msg, error) {

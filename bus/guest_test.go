@@ -90,7 +90,7 @@ func TestGuestReadsEvents(t *testing.T) {
 	})
 	t.Run("with an old push consumer", func(t *testing.T) {
 		nc := bustest.Connect(t, b)
-		old, err := nc.JetStream() //nolint:staticcheck // what older clients do
+		old, err := nc.JetStream()
 		if err != nil {
 			t.Fatal(err)
 		}

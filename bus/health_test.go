@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -66,6 +67,9 @@ func TestFrozenServerIsRestarted(t *testing.T) {
 		}
 	}
 	eventually(t, "it says that it is not well", func() bool { return !serverOK(t, b) })
+	eventually(t, "it says why it isn't restarted yet", func() bool {
+		return strings.Contains(serverCheck(t, b).Detail, "can't be written")
+	})
 	epoch := b.Epoch()
 
 	for _, path := range []string{block, probe} {

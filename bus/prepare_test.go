@@ -239,15 +239,20 @@ func TestWrongKeyDestroysNothing(t *testing.T) {
 	}
 }
 
-func serverOK(t *testing.T, b *bus.Bus) bool {
+func serverCheck(t *testing.T, b *bus.Bus) bus.Check {
 	t.Helper()
 	for _, c := range b.Check(t.Context()) {
 		if c.Name == "nats server" {
-			return c.OK
+			return c
 		}
 	}
 	t.Fatal("there is no line about the server")
-	return false
+	return bus.Check{}
+}
+
+func serverOK(t *testing.T, b *bus.Bus) bool {
+	t.Helper()
+	return serverCheck(t, b).OK
 }
 
 // One stream that can't be opened keeps all others from being created, too:

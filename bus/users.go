@@ -127,13 +127,13 @@ func listenAddress(s string) (host string, port int, err error) {
 	if err != nil || port < 0 || port > 65535 {
 		return "", 0, errors.New(`the address of the embedded NATS must look like "127.0.0.1:4222"`)
 	}
+	if host == "localhost" { // whatever the resolver may think that is
+		host = "127.0.0.1"
+	}
 	return host, port, nil
 }
 
 func isLoopback(host string) bool {
-	if host == "localhost" {
-		return true
-	}
 	addr, err := netip.ParseAddr(host)
 	return err == nil && addr.Unmap().IsLoopback()
 }
