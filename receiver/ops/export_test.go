@@ -2,12 +2,16 @@ package ops
 
 import (
 	"net/http"
+	"time"
 
 	"github.com/labstack/echo/v4"
 )
 
 // HTTP gives tests the server, to shorten its timeouts before it serves.
 func (s *Server) HTTP() *http.Server { return s.http }
+
+// Patience sets how long a reader may take for one event.
+func (s *Server) Patience(d time.Duration) { s.patience = d }
 
 // Handle adds a route.
 func (s *Server) Handle(method, path string, role Role) {

@@ -71,6 +71,7 @@ type Server struct {
 	streams  chan struct{} // one for each stream
 	http     *http.Server
 	stopping context.Context // ends when streams must
+	patience time.Duration
 }
 
 // New makes a server that will serve l. It fails if l can be reached from
@@ -81,6 +82,7 @@ func New(l net.Listener, cfg Config) (*Server, error) {
 		listener: l,
 		loopback: onLoopback(l.Addr()),
 		streams:  make(chan struct{}, maxStreams),
+		patience: patience,
 	}
 	if !s.loopback && (cfg.TLS == nil || len(cfg.Tokens) == 0) {
 		return nil, errors.New("ops listens off loopback: ops.tls and ops.tokens are required")

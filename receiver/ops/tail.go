@@ -70,16 +70,15 @@ func (s *Server) tail(c echo.Context) error {
 		return echo.NewHTTPError(http.StatusServiceUnavailable, "too many streams; close one and try again")
 	}
 
-	// It may last for days; only a reader who doesn't read is cut off.
-	control := http.NewResponseController(c.Response().Writer)
-	if err := errors.Join(control.SetReadDeadline(time.Time{}), control.SetWriteDeadline(time.Time{})); err != nil {
-		return err
-	}
 	ctx, cancel := context.WithCancel(c.Request().Context())
 	defer cancel()
 	defer context.AfterFunc(s.stopping, cancel)()
 
-	out := &stream{response: c.Response(), control: control}
+	out := &stream{
+		control:  http.NewResponseController(c.Response().Writer),
+		patience: s.patience,
+		response: c.Response(),
+	}
 	defer out.finish()
 	defer out.startAfter(silence).Stop()
 	err = s.cfg.Tail(ctx, q, func(e TailEvent) error {
@@ -102,9 +101,12 @@ func (s *Server) tail(c echo.Context) error {
 	return echo.NewHTTPError(http.StatusServiceUnavailable, "events can't be read now")
 }
 
-// stream writes events to somebody who may be slow.
+// stream writes events to somebody who may be slow. It may last for days, so
+// the server's timeout must not end it, but who doesn't read what is written
+// is cut off.
 type stream struct {
-	control *http.ResponseController
+	control  *http.ResponseController
+	patience time.Duration
 
 	mu       sync.Mutex
 	response *echo.Response
@@ -118,12 +120,19 @@ func (s *stream) startAfter(d time.Duration) *time.Timer {
 }
 
 // finish keeps the answer from being started any more, and reports whether it
-// was. The response must not be touched after the handler returned.
+// was. The response must not be touched after the handler returned; what
+// net/http then writes to end it has its time.
 func (s *stream) finish() (begun bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.over = true
+	_ = s.hurry() // it fails only on a connection that is gone
 	return s.begun
+}
+
+// hurry gives the next write its time, whatever it took until then.
+func (s *stream) hurry() error {
+	return s.control.SetWriteDeadline(time.Now().Add(s.patience))
 }
 
 // start sends the header; once is enough.
@@ -134,6 +143,9 @@ func (s *stream) start() error {
 		return nil
 	}
 	s.begin()
+	if err := s.hurry(); err != nil {
+		return err
+	}
 	return s.control.Flush()
 }
 
@@ -157,16 +169,13 @@ func (s *stream) write(e TailEvent) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.begin()
-	if err := s.control.SetWriteDeadline(time.Now().Add(patience)); err != nil {
+	if err := s.hurry(); err != nil {
 		return err
 	}
 	if _, err := s.response.Write(append(line, '\n')); err != nil {
 		return err
 	}
-	if err := s.control.Flush(); err != nil {
-		return err
-	}
-	return s.control.SetWriteDeadline(time.Time{})
+	return s.control.Flush()
 }
 
 // tailQuery reads a query. Without any it is what comes from now on.

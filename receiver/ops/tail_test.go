@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -112,6 +113,7 @@ func TestTailFlushesEachEventAndOutlivesTheTimeouts(t *testing.T) {
 	const short = 200 * time.Millisecond
 	p := tailing(t, f, func(s *ops.Server) {
 		s.HTTP().ReadTimeout, s.HTTP().WriteTimeout = short, short
+		s.Patience(short)
 	})
 	start := time.Now()
 	// The header comes though there is no event, and then each event at once.
@@ -123,6 +125,33 @@ func TestTailFlushesEachEventAndOutlivesTheTimeouts(t *testing.T) {
 		if want := fmt.Sprintf("{\"sequence\":%d,\"subject\":\"\",\"event\":{}}\n", i); err != nil || line != want {
 			t.Fatalf("after %v: %q, %v", time.Since(start), line, err)
 		}
+	}
+	<-time.After(2 * short)
+	go func() { _ = p.Shutdown(t.Context()) }()
+	if rest, err := io.ReadAll(r); err != nil || len(rest) > 0 {
+		t.Errorf("its end: %q, %v", rest, err)
+	}
+}
+
+func TestReaderWhoDoesNotReadIsCutOff(t *testing.T) {
+	f := newFeed()
+	p := tailing(t, f, func(s *ops.Server) { s.Patience(100 * time.Millisecond) })
+	c, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", strings.TrimPrefix(p.base, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	_, _ = io.WriteString(c, "GET /api/v1/tail HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	large := ops.TailEvent{Event: jsontext.Value(`"` + strings.Repeat("x", 1<<20) + `"`)}
+	for {
+		select {
+		case f.comes <- large:
+			continue
+		case <-f.ended:
+		case <-time.After(10 * time.Second):
+			t.Error("it is still written to")
+		}
+		return
 	}
 }
 
@@ -166,12 +195,21 @@ func TestTailThatFailsIsAStatusOrABrokenConnection(t *testing.T) {
 func TestStreamsAreLimited(t *testing.T) {
 	f := newFeed()
 	p := tailing(t, f, nil)
+	var leave context.CancelFunc
 	for range 16 {
-		p.follow(t, "?last=2")
+		_, leave = p.follow(t, "?last=2")
 	}
 	wantProblem(t, p.get(t, "/api/v1/tail"), http.StatusServiceUnavailable)
 	if h := p.get(t, "/api/v1/version"); h.status != http.StatusOK {
 		t.Errorf("other requests: %d", h.status)
+	}
+	leave()
+	<-f.ended
+	deadline := time.Now().Add(5 * time.Second)
+	for p.get(t, "/api/v1/tail?follow=false").status != http.StatusOK {
+		if time.Now().After(deadline) {
+			t.Fatal("no place became free")
+		}
 	}
 }
 
