@@ -3,6 +3,7 @@ package ingress_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto"
 	"crypto/rsa"
 	"crypto/sha256"
@@ -26,8 +27,10 @@ import (
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/seed75441868/postern/bus/bustest"
 	"github.com/seed75441868/postern/handlers/corastone/corastonetest"
 	"github.com/seed75441868/postern/receiver/ingress"
+	"github.com/seed75441868/postern/schemas"
 )
 
 const (
@@ -38,9 +41,10 @@ const (
 )
 
 // BenchmarkAccept pushes signed envelopes of 2 KB over 64 connections to our
-// server and, in turns because a disk has its moods, to a bare Echo handler
-// that decodes the envelope, verifies it and does one synced Pebble write. One
-// operation is a push to each.
+// server and, in turns because a disk has its moods, to two bare Echo handlers
+// that decode and verify the envelope: one does a synced Pebble write, the
+// other publishes to a JetStream that syncs always. One operation is a push to
+// each.
 func BenchmarkAccept(b *testing.B) {
 	signer, err := corastonetest.Shared()
 	if err != nil {
@@ -48,20 +52,23 @@ func BenchmarkAccept(b *testing.B) {
 	}
 	bodies := signedBodies(b, signer)
 	ours := newLoad(b, oursToBench(b, signer), bodies)
-	bare := newLoad(b, bareToBench(b, signer), bodies)
+	bare := newLoad(b, bareToBench(b, signer, toPebble(b)), bodies)
+	direct := newLoad(b, bareToBench(b, signer, toJetStream(b)), bodies)
 	b.ResetTimer()
 	for done := 0; done < b.N; done += benchConns * benchRound {
 		round := min(benchConns*benchRound, b.N-done)
 		bare.run(b, round)
 		ours.run(b, round)
+		direct.run(b, round)
 	}
 	b.StopTimer()
-	for name, l := range map[string]*load{"ours": ours, "bare": bare} {
+	for name, l := range map[string]*load{"ours": ours, "bare": bare, "jetstream": direct} {
 		slices.Sort(l.took)
 		b.ReportMetric(float64(len(l.took))/l.total.Seconds(), name+"/s")
 		b.ReportMetric(float64(l.took[len(l.took)*99/100].Microseconds())/1000, name+"-p99-ms")
 	}
 	b.ReportMetric(bare.total.Seconds()/ours.total.Seconds(), "of-bare")
+	b.ReportMetric(direct.total.Seconds()/ours.total.Seconds(), "of-jetstream")
 }
 
 // signedBodies returns different envelopes of about 2 KB.
@@ -108,16 +115,38 @@ func oursToBench(b *testing.B, signer *corastonetest.Signer) (addr string) {
 	return l.Addr().String()
 }
 
-// bareToBench starts what somebody would write who only wants to be fast.
-func bareToBench(b *testing.B, signer *corastonetest.Signer) (addr string) {
+// toPebble returns what stores a body with one synced write.
+func toPebble(b *testing.B) func(ctx context.Context, id string, body []byte) error {
 	b.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		b.Fatal(err)
-	}
 	db, err := pebble.Open(b.TempDir(), &pebble.Options{
 		FormatMajorVersion: pebble.FormatNewest, MemTableSize: 8 << 20, Logger: silent{},
 	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = db.Close() })
+	return func(_ context.Context, id string, body []byte) error { return db.Set([]byte(id), body, pebble.Sync) }
+}
+
+// toJetStream returns what publishes a body and waits until it is synced.
+func toJetStream(b *testing.B) func(ctx context.Context, id string, body []byte) error {
+	b.Helper()
+	js := bustest.NewExternal(b).Bus()
+	bustest.Prepare(b, js)
+	return func(ctx context.Context, id string, body []byte) error {
+		id = strings.ReplaceAll(id, "/", "-")
+		_, err := js.Publish(ctx, schemas.StreamRaw, []schemas.Message{{
+			Stream: schemas.StreamRaw, Subject: "postern.raw.bench", ID: id,
+			Header: map[string][]string{schemas.HeaderMsgID: {id}}, Body: body,
+		}})
+		return err
+	}
+}
+
+// bareToBench starts what somebody would write who only wants to be fast.
+func bareToBench(b *testing.B, signer *corastonetest.Signer, keep func(ctx context.Context, id string, body []byte) error) (addr string) {
+	b.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -137,17 +166,14 @@ func bareToBench(b *testing.B, signer *corastonetest.Signer) (addr string) {
 		if err != nil {
 			return c.NoContent(http.StatusForbidden)
 		}
-		if err := db.Set([]byte(c.Param("source")+"/"+id), body, pebble.Sync); err != nil {
+		if err := keep(c.Request().Context(), c.Param("source")+"/"+id, body); err != nil {
 			return err
 		}
 		return c.JSONBlob(http.StatusOK, []byte(`{"id":"`+id+`"}`))
 	})
 	srv := &http.Server{Handler: e, ReadHeaderTimeout: 5 * time.Second}
 	go func() { _ = srv.Serve(l) }()
-	b.Cleanup(func() {
-		_ = srv.Close()
-		_ = db.Close()
-	})
+	b.Cleanup(func() { _ = srv.Close() })
 	return l.Addr().String()
 }
 
