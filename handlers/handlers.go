@@ -6,6 +6,8 @@
 package handlers
 
 import (
+	"context"
+	"crypto/x509"
 	"errors"
 	"net/http"
 	"net/netip"
@@ -24,9 +26,10 @@ type Platform struct {
 	// tags, and validated by its validate tags.
 	Settings func() any
 
-	// Open makes a source of settings that were decoded and validated. It
-	// fails if something that authenticates is missing. It does no I/O.
-	Open func(name string, settings any) (Source, error)
+	// Open makes a source of settings that were decoded and validated, which
+	// later uses means, and no other way, to reach others. It fails if
+	// something that authenticates is missing. It does no I/O.
+	Open func(name string, settings any, means Means) (Source, error)
 
 	// Normalize translates a delivery. It is pure: the same delivery gives the
 	// same output on every machine, at any time, whatever the configuration.
@@ -34,6 +37,24 @@ type Platform struct {
 	// It is safe for concurrent use.
 	Normalize func(Delivery) (Output, error)
 }
+
+// Means are what a source may use of the world around it.
+type Means struct {
+	// Fetch gets certificates. Without it nothing is fetched.
+	Fetch Fetch
+	// Roots are those that this machine trusts. Nil: it trusts nobody.
+	Roots *x509.CertPool
+}
+
+// Fetch returns what is at an https URL, which its caller has checked: it may
+// come from somebody who is not trusted yet. It reaches public addresses only,
+// follows no redirect, and ends with ctx. The error wraps [ErrNotThere] if the
+// host says that there is nothing, and holds nothing of the URL's path. It may
+// be called again, and is safe for concurrent use.
+type Fetch func(ctx context.Context, url string) ([]byte, error)
+
+// ErrNotThere is wrapped by the error of a [Fetch] whose URL leads to nothing.
+var ErrNotThere = errors.New("not there")
 
 // Source is a configured platform.
 type Source struct {

@@ -118,7 +118,7 @@ func (l *loading) open() {
 		if related(l.broken, path) || related(l.told, path) {
 			continue
 		}
-		opened, err := s.Platform.Open(s.Name, s.Settings)
+		opened, err := s.Platform.Open(s.Name, s.Settings, handlers.Means{})
 		if err != nil {
 			for line := range strings.SplitSeq(strings.TrimSpace(err.Error()), "\n") {
 				below, text := s.place(path, line)

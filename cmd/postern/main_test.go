@@ -49,7 +49,7 @@ func fake() handlers.Platform {
 	return handlers.Platform{
 		Name:     "fake",
 		Settings: func() any { return &fakeSettings{Check: "all", Every: handlers.Duration(time.Minute)} },
-		Open: func(name string, settings any) (handlers.Source, error) {
+		Open: func(name string, settings any, _ handlers.Means) (handlers.Source, error) {
 			switch s := settings.(*fakeSettings); s.Login {
 			case "":
 				return handlers.Source{}, handlers.ErrNoPush
@@ -70,7 +70,7 @@ func other() handlers.Platform {
 	return handlers.Platform{
 		Name:     "other",
 		Settings: func() any { return &struct{}{} },
-		Open: func(name string, _ any) (handlers.Source, error) {
+		Open: func(name string, _ any, _ handlers.Means) (handlers.Source, error) {
 			return handlers.Source{Name: name, Platform: "other"}, nil
 		},
 	}

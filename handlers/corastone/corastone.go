@@ -39,8 +39,8 @@ func Platform() handlers.Platform {
 		Settings: func() any {
 			return &Settings{Push: &Push{Signature: SignatureRequired, MaxAge: handlers.Duration(maxAge)}}
 		},
-		Open: func(name string, settings any) (handlers.Source, error) {
-			return open(name, settings, time.Now())
+		Open: func(name string, settings any, means handlers.Means) (handlers.Source, error) {
+			return open(name, settings, means, time.Now())
 		},
 		Normalize: normalize,
 	}

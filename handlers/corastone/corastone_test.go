@@ -110,7 +110,7 @@ func settings(t testing.TB) *corastone.Settings {
 
 func open(t testing.TB, s *corastone.Settings) handlers.Webhook {
 	t.Helper()
-	source, err := corastone.Platform().Open("corastone", s)
+	source, err := corastone.Platform().Open("corastone", s, handlers.Means{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,7 +17,7 @@ var topicARN = regexp.MustCompile(`^arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]+:[A-Za-z
 
 // open makes a source of settings. It reports everything that is wrong with
 // them at once.
-func open(name string, settings any, now time.Time) (handlers.Source, error) {
+func open(name string, settings any, _ handlers.Means, now time.Time) (handlers.Source, error) {
 	s, ok := settings.(*Settings)
 	if !ok {
 		return handlers.Source{}, fmt.Errorf("settings are %T, not those of %s", settings, Name)

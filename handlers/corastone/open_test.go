@@ -90,7 +90,7 @@ func TestSourceDoesNotOpenUnlessItAuthenticates(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := settings(t)
 			c.spoil(s)
-			source, err := corastone.Platform().Open("corastone", s)
+			source, err := corastone.Platform().Open("corastone", s, handlers.Means{})
 			if err == nil {
 				t.Fatalf("it opened: %+v", source)
 			}
@@ -107,13 +107,13 @@ func TestSourceDoesNotOpenUnlessItAuthenticates(t *testing.T) {
 			}
 		})
 	}
-	if _, err := corastone.Platform().Open("corastone", corastone.Settings{}); err == nil {
+	if _, err := corastone.Platform().Open("corastone", corastone.Settings{}, handlers.Means{}); err == nil {
 		t.Error("other settings opened")
 	}
 }
 
 func TestDefaultsDoNotOpen(t *testing.T) {
-	if _, err := corastone.Platform().Open("corastone", corastone.Platform().Settings()); err == nil {
+	if _, err := corastone.Platform().Open("corastone", corastone.Platform().Settings(), handlers.Means{}); err == nil {
 		t.Error("the defaults opened")
 	}
 }
@@ -137,7 +137,7 @@ func TestOpenSourceSaysWhoMayCallAndWhatExpires(t *testing.T) {
 	}
 	s.Push.Certificates = []handlers.File{certificate("certs/all.pem", all), certificate("certs/old.pem", old)}
 	s.Push.Allow = append(s.Push.Allow, handlers.Prefix{Prefix: netip.MustParsePrefix("2001:db8::/32")})
-	source, err := corastone.Platform().Open("main-node", s)
+	source, err := corastone.Platform().Open("main-node", s, handlers.Means{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -199,7 +199,7 @@ reconcile: {every: 24h, window: 72h}
 		s.Push.Certificates[i].Contents = []handlers.Contents{{Path: "sns.pem", Data: signer(t).Certificate()}}
 	}
 	s.Push.Allow = append(s.Push.Allow, handlers.Prefix{Prefix: netip.MustParsePrefix("0.0.0.0/0")})
-	source, err := corastone.Platform().Open("corastone", s)
+	source, err := corastone.Platform().Open("corastone", s, handlers.Means{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -127,7 +127,7 @@ func TestToy(t *testing.T) {
 	handlerstest.Webhook(t, handlerstest.Case{
 		Platform: handlers.Platform{
 			Name: "toy",
-			Open: func(name string, _ any) (handlers.Source, error) {
+			Open: func(name string, _ any, _ handlers.Means) (handlers.Source, error) {
 				push := &handlers.Push{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}, Webhook: p}
 				return handlers.Source{Name: name, Platform: "toy", Push: push}, nil
 			},

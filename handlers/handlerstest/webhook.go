@@ -25,6 +25,8 @@ type Case struct {
 	// Settings opens a source that believes what Push makes. The source has
 	// the platform's name.
 	Settings any
+	// Means are what the source may use; by default nothing.
+	Means handlers.Means
 	// Dir is a folder of recordings, *.json: each is one thing that the
 	// platform said, usable or not. Beside it, .golden says what it becomes;
 	// the flag -update writes that.
@@ -41,7 +43,7 @@ type Case struct {
 
 // Webhook tests all promises on all recordings.
 func Webhook(t *testing.T, c Case) {
-	source, err := c.Platform.Open(c.Platform.Name, c.Settings)
+	source, err := c.Platform.Open(c.Platform.Name, c.Settings, c.Means)
 	if err != nil {
 		t.Fatalf("Open: %v", err)
 	}

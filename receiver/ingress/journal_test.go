@@ -52,7 +52,7 @@ func corastoneSource(t testing.TB, name string, s *corastonetest.Signer) handler
 		Certificates: []handlers.File{{Path: "sns.pem", Contents: []handlers.Contents{{Path: "sns.pem", Data: s.Certificate()}}}},
 		MaxAge:       handlers.Duration(24 * 3600 * 1e9),
 	}
-	src, err := platform.Open(name, settings)
+	src, err := platform.Open(name, settings, handlers.Means{})
 	if err != nil {
 		t.Fatal(err)
 	}

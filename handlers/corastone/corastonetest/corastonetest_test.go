@@ -55,7 +55,7 @@ func newReceiver(t *testing.T) *receiver {
 	s.Push.Topics = []string{corastonetest.Topic}
 	s.Push.Signature = corastone.SignaturePinned
 	s.Push.Certificates = []handlers.File{{Path: "sns.pem", Contents: []handlers.Contents{{Path: "sns.pem", Data: signer.Certificate()}}}}
-	source, err := corastone.Platform().Open("corastone", s)
+	source, err := corastone.Platform().Open("corastone", s, handlers.Means{})
 	if err != nil {
 		t.Fatal(err)
 	}
