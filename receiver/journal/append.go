@@ -163,10 +163,7 @@ func (j *Journal) store(d *handlers.Delivery, plain, claimKey, claimValue []byte
 	j.disk.wrote(size)
 	j.window.finish(seq, int64(size))
 	if seq%totalsEvery == 0 {
-		select {
-		case j.kick <- struct{}{}:
-		default:
-		}
+		j.nudge()
 	}
 }
 

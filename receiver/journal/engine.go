@@ -45,11 +45,11 @@ func (j *Journal) engineOptions(files vfs.FS, lock *pebble.Lock) *pebble.Options
 		MaxOpenFiles:                256,
 		MaxManifestFileSize:         4 << 20,
 
+		// With a low threshold, merging claims would again and again take the
+		// entries beside them along. They are left out once they are more than
+		// 25 tables of the target size, which half this many flushes hold.
 		L0CompactionThreshold: 20,
 		L0StopWritesThreshold: 64,
-		// Gives the space of trimmed entries back even when nothing else is
-		// written.
-		FlushDelayDeleteRange: deleteRangeDelay,
 	}
 	o.Experimental.FileCacheShards = 1
 	o.Experimental.SpanPolicyFunc = splitKinds

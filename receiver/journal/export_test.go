@@ -13,6 +13,9 @@ func OpenFS(c Config, files vfs.FS) (*Journal, error) { return open(c, files) }
 // Sweep does a step of sweeping claims.
 func (j *Journal) Sweep(now time.Time, limit int) error { return j.sweep(now, limit) }
 
+// Reclaim gives the space of trimmed entries back, however little it is.
+func (j *Journal) Reclaim() error { return j.reclaim(0) }
+
 // Flush moves what is in memory and in the log to tables.
 func (j *Journal) Flush() error { return j.db.Flush() }
 

@@ -200,11 +200,38 @@ func (j *Journal) countEntries() (totals, error) {
 	defer it.Close()
 	for ok := it.First(); ok; ok = it.Next() {
 		v := it.LazyValue()
-		sum.upTo = seqOf(it.Key())
-		sum.entries++
-		sum.bytes += int64(v.Len()) - entryHeader
+		sum.count(seqOf(it.Key()), v.Len())
 	}
-	return sum, it.Error()
+	err = it.Error()
+	if pebble.IsCorruptionError(err) {
+		err = j.countDamaged(&sum)
+	}
+	return sum, err
+}
+
+// countDamaged goes on counting one by one where the iterator can't. What is
+// damaged is there for Read to tell of; the rest must not wait for it.
+func (j *Journal) countDamaged(sum *totals) error {
+	it, err := j.db.NewIter(&pebble.IterOptions{LowerBound: []byte{prefixEntry}, UpperBound: []byte{prefixEntry + 1}})
+	if err != nil {
+		return err
+	}
+	defer it.Close()
+	if !it.Last() {
+		return fmt.Errorf("count entries: %w", it.Error())
+	}
+	last := seqOf(it.Key())
+	for seq := sum.upTo + 1; seq <= last; seq++ {
+		v, err := j.get(seqKey(prefixEntry, seq))
+		switch {
+		case errors.Is(err, pebble.ErrNotFound):
+		case err == nil, pebble.IsCorruptionError(err):
+			sum.count(seq, max(len(v), entryHeader))
+		default:
+			return err
+		}
+	}
+	return nil
 }
 
 // get returns a copy of the value of key.

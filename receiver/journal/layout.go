@@ -90,9 +90,9 @@ func entryTime(value []byte) time.Time {
 }
 
 // The value of a claim is the id of the delivery that made it, that of a
-// conflict the claim it is about; then comes the time in seconds.
+// conflict the claim it is about; then comes the time in milliseconds.
 func claimValue(about hash16, at time.Time) []byte {
-	return binary.BigEndian.AppendUint64(append(make([]byte, 0, 24), about[:]...), uint64(at.Unix()))
+	return binary.BigEndian.AppendUint64(append(make([]byte, 0, 24), about[:]...), uint64(at.UnixMilli()))
 }
 
 // claimTime returns when a claim or a conflict was made. It is false if the
@@ -101,7 +101,7 @@ func claimTime(value []byte) (time.Time, bool) {
 	if len(value) != 24 {
 		return time.Time{}, false
 	}
-	return time.Unix(int64(binary.BigEndian.Uint64(value[16:])), 0), true
+	return time.UnixMilli(int64(binary.BigEndian.Uint64(value[16:]))), true
 }
 
 // totals are the entries up to a seq that are not trimmed.
@@ -109,6 +109,13 @@ type totals struct {
 	upTo    uint64
 	entries int64
 	bytes   int64
+}
+
+// count adds an entry whose value has a size.
+func (t *totals) count(seq uint64, size int) {
+	t.upTo = seq
+	t.entries++
+	t.bytes += int64(size - entryHeader)
 }
 
 func (t totals) value() []byte {

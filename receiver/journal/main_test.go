@@ -1,6 +1,7 @@
 package journal_test
 
 import (
+	"flag"
 	"os"
 	"testing"
 
@@ -11,6 +12,10 @@ func TestMain(m *testing.M) {
 	if scenario, ok := os.LookupEnv(childScenario); ok {
 		child(scenario, os.Getenv(childDir))
 		return
+	}
+	// Fewer than rapid's hundred; -rapid.checks overrides it.
+	if err := flag.Set("rapid.checks", "25"); err != nil {
+		panic(err)
 	}
 	goleak.VerifyTestMain(m)
 }

@@ -34,6 +34,7 @@ func (j *Journal) housekeep() {
 			return
 		case <-j.kick:
 			j.noteTotals(pebble.NoSync)
+			j.reclaimIfDue(reclaimEvery)
 		case now := <-tick.C:
 			if err := j.sweep(now, sweepLimit); err != nil {
 				j.log.Error("can't sweep old claims", "error", err)
@@ -43,7 +44,28 @@ func (j *Journal) housekeep() {
 					j.fill(f)
 				}
 			}
+			j.reclaimIfDue(reclaimWorth)
 		}
+	}
+}
+
+// nudge has housekeeping note the totals and reclaim space soon.
+func (j *Journal) nudge() {
+	select {
+	case j.kick <- struct{}{}:
+	default:
+	}
+}
+
+func (j *Journal) reclaimIfDue(bytes int64) {
+	j.trimMu.Lock()
+	due := j.trim.bytes >= bytes
+	j.trimMu.Unlock()
+	if !due {
+		return
+	}
+	if err := j.reclaim(reclaimWorth); err != nil {
+		j.log.Error("can't give the space of trimmed entries back yet", "error", err)
 	}
 }
 
@@ -120,12 +142,16 @@ func (j *Journal) oldClaims(from []byte, now time.Time, limit int) (old []oldCla
 // itself meanwhile, or it might remove one that was just made anew.
 func (j *Journal) dropClaims(old []oldClaim, now time.Time) error {
 	b := j.db.NewBatch()
+	mine := make(map[hash16]bool) // a claim and its conflicts come together
 	for _, o := range old {
-		f, own := j.flights.join(o.claim, hash16{})
-		if !own {
-			continue // it comes again in the next round
+		if !mine[o.claim] {
+			f, own := j.flights.join(o.claim, hash16{})
+			if !own {
+				continue // it comes again in the next round
+			}
+			defer j.flights.land(o.claim, f, false)
+			mine[o.claim] = true
 		}
-		defer j.flights.land(o.claim, f, false)
 		v, err := j.claimAt(o.key, now)
 		if err != nil {
 			return errors.Join(err, b.Close())

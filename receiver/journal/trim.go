@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -12,16 +13,16 @@ import (
 const (
 	// totalsEvery is how many entries a start may have to count at most, about.
 	totalsEvery = 4096
-	// deleteRangeEvery is how many trimmed bytes are worth a range deletion,
-	// with which Pebble drops whole tables instead of rewriting them.
-	deleteRangeEvery = 32 << 20
-	deleteRangeDelay = 5 * time.Second
+	// reclaimEvery is how many trimmed bytes are worth a look at what of them
+	// is still on disk, and reclaimWorth how many must be.
+	reclaimEvery = 16 << 20
+	reclaimWorth = 4 << 20
 )
 
 // trimState is what trimming remembers.
 type trimState struct {
 	low      uint64 // nothing is left up to here
-	bytes    int64  // trimmed since the last range deletion
+	bytes    int64  // trimmed since space was reclaimed
 	oldest   uint64 // seq of the oldest entry, 0: not known
 	oldestAt time.Time
 }
@@ -134,31 +135,55 @@ func (j *Journal) damagedEntry(seq uint64, fn func(seq uint64, size int) error) 
 	}
 }
 
-// afterTrim gives space back and forgets a suspect range that is told.
+// afterTrim forgets a suspect range that is told, and has space reclaimed.
 func (j *Journal) afterTrim() error {
+	if j.trim.bytes >= reclaimEvery {
+		j.nudge()
+	}
 	suspect, ok := j.guard.suspected()
-	if j.trim.bytes < deleteRangeEvery && !ok {
+	if !ok {
 		return nil
 	}
 	first, _, err := j.firstEntry()
-	if err != nil {
-		j.log.Error("can't give the space of trimmed entries back yet", "error", err)
-		return nil
+	if err != nil || first <= suspect {
+		return nil //nolint:nilerr // it stays suspect
 	}
 	b := j.db.NewBatch()
-	if j.trim.bytes >= deleteRangeEvery {
-		if err := b.DeleteRange([]byte{prefixEntry}, seqKey(prefixEntry, first), nil); err != nil {
-			return errors.Join(fmt.Errorf("trim the journal: %w", err), b.Close())
-		}
-		j.trim.bytes = 0
-	}
-	if ok && first > suspect {
-		if err := b.Delete([]byte{prefixSuspect}, nil); err != nil {
-			return errors.Join(fmt.Errorf("trim the journal: %w", err), b.Close())
-		}
-		j.guard.acquit()
+	if err := b.Delete([]byte{prefixSuspect}, nil); err != nil {
+		return errors.Join(fmt.Errorf("trim the journal: %w", err), b.Close())
 	}
 	j.commit(b, pebble.NoSync)
+	j.guard.acquit()
+	return nil
+}
+
+// reclaim gives back the space of trimmed entries if it is worth it: most of
+// them never reach a table. A deletion alone would wait for a
+// compaction to rewrite the tables; this cuts them out.
+func (j *Journal) reclaim(worth uint64) error {
+	j.trimMu.Lock()
+	first, _, err := j.firstEntry()
+	if err == nil {
+		j.trim.bytes = 0
+	}
+	j.trimMu.Unlock()
+	if err != nil {
+		return fmt.Errorf("reclaim space: %w", err)
+	}
+	all := pebble.KeyRange{Start: []byte{prefixEntry}, End: seqKey(prefixEntry, first)}
+	use, err := j.db.EstimateDiskUsage(all.Start, all.End)
+	if err != nil {
+		return fmt.Errorf("reclaim space: %w", err)
+	}
+	if use < worth {
+		return nil
+	}
+	// What is cut out is gone whatever happens, so the trims and the totals
+	// that belong to it must be durable before.
+	j.noteTotals(pebble.Sync)
+	if err := j.db.Excise(context.Background(), all); err != nil {
+		return fmt.Errorf("reclaim space: %w", err)
+	}
 	return nil
 }
 
