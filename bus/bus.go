@@ -39,6 +39,9 @@ var (
 	// ErrRewound says that a stream is no longer the one that was followed:
 	// it was created again, or its last sequence went back.
 	ErrRewound = errors.New("the stream went back")
+	// ErrFrozen says that the embedded server can't store anything until it
+	// is restarted, which it is by itself.
+	ErrFrozen = errors.New("the embedded NATS is frozen")
 	// ErrClosed says that the bus was closed.
 	ErrClosed = errors.New("the bus is closed")
 )
@@ -95,7 +98,7 @@ type Bus struct {
 	closed    chan struct{} // closed when nats.go has let go of the connection
 	wg        sync.WaitGroup
 
-	prepare sync.Mutex // one Prepare at a time
+	prepare sync.Mutex // held while streams are created: no restart then
 	drift   drift
 	gauges  gauges
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -119,6 +120,9 @@ func (e *embedded) start() error {
 	if err != nil {
 		return err
 	}
+	if err := syncBlocks(e.cfg.Dir); err != nil {
+		return fmt.Errorf("sync the store of the embedded NATS: %w", err)
+	}
 	s, err := server.NewServer(opts)
 	if err != nil {
 		return fmt.Errorf("embedded NATS: %w", err)
@@ -217,6 +221,22 @@ func (e *embedded) serverOptions() (*server.Options, error) {
 		opts.TLSTimeout = 5
 	}
 	return opts, nil
+}
+
+// syncBlocks syncs what a store's messages are in. A server that ended amid a
+// batch may have written some of it without a sync; when it finds that again
+// and is offered the same ids, it acknowledges them as stored.
+func syncBlocks(dir string) error {
+	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.IsDir() && filepath.Ext(path) != ".blk" {
+			return err
+		}
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		return errors.Join(f.Sync(), f.Close())
+	})
 }
 
 // storeDir is where the server keeps a stream's files.

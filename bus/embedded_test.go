@@ -226,7 +226,7 @@ func TestStoreIsOpenedAgain(t *testing.T) {
 			t.Errorf("drift: %v", drift)
 		}
 		publish(t, b, raw, events(raw, 1, 20*(i+1))...) // the first ones are found again
-		if got, _ := stored(t, b, raw); len(got) != 20*(i+1) {
+		if got := stored(t, b, raw); len(got) != 20*(i+1) {
 			t.Errorf("%d messages are stored, want %d", len(got), 20*(i+1))
 		}
 		if err := b.Close(); err != nil {

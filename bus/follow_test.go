@@ -105,16 +105,16 @@ func TestStateOfAStream(t *testing.T) {
 func TestFollowTellsWhatIsThereAndWhatComes(t *testing.T) {
 	t.Parallel()
 	b := bustest.Server(t)
-	publish(t, b, raw, events(raw, 1, 1300)...)
+	publish(t, b, raw, events(raw, 1, 1200)...)
 	f := follow(t, b, raw, 100)
-	eventually(t, "what was there is told", func() bool { return f.reached(1300) })
-	publish(t, b, raw, events(raw, 1301, 1303)...)
-	publish(t, b, raw, events(raw, 1304, 1400)...)
-	eventually(t, "what came is told", func() bool { return f.reached(1400) })
+	eventually(t, "what was there is told", func() bool { return f.reached(1200) })
+	publish(t, b, raw, events(raw, 1201, 1203)...)
+	publish(t, b, raw, events(raw, 1204, 1220)...)
+	eventually(t, "what came is told", func() bool { return f.reached(1220) })
 	if f.calls > 100 {
-		t.Errorf("%d calls for 1300 messages", f.calls)
+		t.Errorf("%d calls for 1120 messages", f.calls)
 	}
-	if diff := cmp.Diff(headings(101, 1400), f.end(t)); diff != "" {
+	if diff := cmp.Diff(headings(101, 1220), f.end(t)); diff != "" {
 		t.Error(diff)
 	}
 }

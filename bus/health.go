@@ -25,16 +25,17 @@ type health struct {
 // How often the server is asked how it is, and how long a restart that helped
 // nothing keeps the next one waiting.
 const (
-	watchEvery   = time.Second
+	watchEvery   = 500 * time.Millisecond
 	firstBackoff = time.Second
 	lastBackoff  = 5 * time.Minute
 )
 
-// How often in a row the server must say that it is not well to be believed. A
-// stream that is being created or deleted looks like one that is lost.
+// How often in a row the server must say that it is frozen, or that something
+// else is wrong, to be believed: a stream that is being created or deleted looks
+// like one that is lost, and a busy machine like a server that isn't ready.
 const (
-	believed     = 2
-	believedLost = 5
+	believedFrozen = 2
+	believed       = 10
 )
 
 // watch restarts the server when it can't do its work any more: after a failed
@@ -54,8 +55,8 @@ func (e *embedded) watch(ctx context.Context, busy *sync.Mutex) {
 		case <-ctx.Done():
 			return
 		}
-		err := e.ask()
-		e.note(err)
+		e.look()
+		err := e.health().err
 		if err == nil {
 			bad = 0
 			if time.Since(next) > backoff {
@@ -64,14 +65,14 @@ func (e *embedded) watch(ctx context.Context, busy *sync.Mutex) {
 			continue
 		}
 		need := believed
-		if errors.Is(err, errLost) {
-			need = believedLost
+		if errors.Is(err, ErrFrozen) {
+			need = believedFrozen
 		}
 		if bad++; bad < need || time.Now().Before(next) {
 			continue
 		}
 		if err := e.writable(); err != nil {
-			e.note(fmt.Errorf("the store can't be written: %w", err))
+			e.note(errors.Join(e.health().err, fmt.Errorf("the store can't be written: %w", err)))
 			continue
 		}
 		if !busy.TryLock() {
@@ -97,23 +98,36 @@ func (e *embedded) restart() {
 	e.state.restarts++
 }
 
-var errLost = errors.New("a stream could not be recovered")
+// look asks the server how it is and notes what it says.
+func (e *embedded) look() { e.note(e.ask()) }
 
 // ask asks the server how it is. Only this tells the truth about a frozen
-// stream.
+// stream. The error wraps [ErrFrozen] if only a restart can help.
 func (e *embedded) ask() error {
 	s := e.server()
 	if s == nil {
-		return errors.New("it does not run")
+		return fmt.Errorf("%w: it does not run", ErrFrozen)
 	}
-	h := s.Healthz(&server.HealthzOptions{})
-	switch {
-	case h.Error == "":
-		return nil
-	case strings.Contains(h.Error, "could not be recovered"):
-		return fmt.Errorf("%w: %s", errLost, h.Error)
+	var others error
+	for _, h := range healthz(s) {
+		if h.Type == server.HealthzErrorJetStream || strings.Contains(h.Error, "write error") {
+			return fmt.Errorf("%w: %s", ErrFrozen, h.Error)
+		}
+		others = errors.Join(others, errors.New(h.Error))
 	}
-	return errors.New(h.Error)
+	return others
+}
+
+// healthz asks again when the server says that it isn't ready for connections:
+// it gives itself a millisecond to find out.
+func healthz(s *server.Server) (errs []server.HealthzError) {
+	for range 5 {
+		errs = s.Healthz(&server.HealthzOptions{Details: true}).Errors
+		if len(errs) == 0 || errs[0].Type != server.HealthzErrorConn {
+			return errs
+		}
+	}
+	return errs
 }
 
 func (e *embedded) note(err error) {
@@ -174,7 +188,7 @@ func (b *Bus) Check(ctx context.Context) []Check {
 		h := b.server.health()
 		c := Check{Name: "nats server", OK: h.err == nil}
 		if h.err != nil {
-			c.Detail = h.err.Error()
+			c.Detail = strings.ReplaceAll(h.err.Error(), "\n", "; ")
 		} else if h.restarts > 0 {
 			c.Detail = fmt.Sprintf("restarted %d times", h.restarts)
 		}

@@ -82,7 +82,7 @@ func TestFrozenServerIsRestarted(t *testing.T) {
 		seqs, err := b.Publish(t.Context(), raw, events(raw, last+1, last+50))
 		return err == nil && len(seqs) == 50
 	})
-	got, _ := stored(t, b, raw)
+	got := stored(t, b, raw)
 	if diff := cmp.Diff(ids(1, last+50), got); diff != "" {
 		t.Errorf("after the restart:\n%s", diff)
 	}

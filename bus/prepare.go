@@ -26,11 +26,11 @@ type drift struct {
 // are, see [Bus.Drift]. It is safe to repeat. Its errors are transient, unless
 // they wrap [ErrUnrecovered]: then nothing was created.
 func (b *Bus) Prepare(ctx context.Context) error {
-	b.prepare.Lock()
-	defer b.prepare.Unlock()
 	if err := b.waitConnected(ctx); err != nil {
 		return fmt.Errorf("prepare: %w", err)
 	}
+	b.prepare.Lock()
+	defer b.prepare.Unlock()
 	ctx, cancel, err := b.attempt(ctx)
 	if err != nil {
 		return fmt.Errorf("prepare: %w", err)
@@ -56,20 +56,34 @@ func (b *Bus) Prepare(ctx context.Context) error {
 	if unrecovered != nil {
 		return fmt.Errorf("prepare: %s: %w", strings.Join(unrecovered, ", "), ErrUnrecovered)
 	}
-	for _, want := range missing {
-		if b.server != nil {
-			// The server would go on with what a creation that was cut short
-			// left there, and could not open the stream at its next start.
-			if err := os.RemoveAll(b.server.storeDir(want.Name)); err != nil {
-				return fmt.Errorf("prepare: remains of %s: %w", want.Name, err)
-			}
-		}
-		if _, err := b.js.CreateStream(ctx, want); err != nil {
-			return fmt.Errorf("prepare: create %s: %w", want.Name, explained(ctx, err))
-		}
+	if err := b.create(ctx, missing); err != nil {
+		return fmt.Errorf("prepare: %w", err)
 	}
 	b.drift.set(b, lines)
 	return nil
+}
+
+// create creates streams, all at once: each costs a number of syncs.
+func (b *Bus) create(ctx context.Context, missing []jetstream.StreamConfig) error {
+	errs := make([]error, len(missing))
+	var all sync.WaitGroup
+	for i, want := range missing {
+		all.Go(func() {
+			if b.server != nil {
+				// The server would go on with what a creation that was cut
+				// short left there, and could not open it at its next start.
+				if err := os.RemoveAll(b.server.storeDir(want.Name)); err != nil {
+					errs[i] = fmt.Errorf("remains of %s: %w", want.Name, err)
+					return
+				}
+			}
+			if _, err := b.js.CreateStream(ctx, want); err != nil {
+				errs[i] = fmt.Errorf("create %s: %w", want.Name, explained(ctx, err))
+			}
+		})
+	}
+	all.Wait()
+	return errors.Join(errs...)
 }
 
 // Drift returns what the streams have that the configuration doesn't want, a

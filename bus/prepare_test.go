@@ -229,11 +229,11 @@ func TestWrongKeyDestroysNothing(t *testing.T) {
 	embedded.StoreKey = "the right key"
 	b = bustest.Open(t, cfg)
 	bustest.Prepare(t, b)
-	got, _ := stored(t, b, raw)
+	got := stored(t, b, raw)
 	if diff := cmp.Diff(ids(1, 200), got); diff != "" {
 		t.Error(diff)
 	}
-	got, _ = stored(t, b, schemas.StreamEvents)
+	got = stored(t, b, schemas.StreamEvents)
 	if diff := cmp.Diff(ids(1, 3), got); diff != "" {
 		t.Error(diff)
 	}
@@ -297,7 +297,7 @@ func TestLostStreamStopsPrepare(t *testing.T) {
 	}
 	b = bustest.Open(t, cfg)
 	bustest.Prepare(t, b)
-	got, _ := stored(t, b, raw)
+	got := stored(t, b, raw)
 	if diff := cmp.Diff(ids(1, 20), got); diff != "" {
 		t.Error(diff)
 	}
@@ -356,7 +356,7 @@ func TestHalfMadeStreamIsMade(t *testing.T) {
 				}
 				bustest.Prepare(t, b)
 				publish(t, b, raw, events(raw, 20*i+1, 20*i+20)...)
-				got, _ := stored(t, b, raw)
+				got := stored(t, b, raw)
 				if diff := cmp.Diff(ids(1, 20*i+20), got); diff != "" {
 					t.Error(diff)
 				}

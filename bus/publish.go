@@ -31,12 +31,18 @@ func (b *Bus) Publish(ctx context.Context, stream schemas.Stream, msgs []schemas
 			break
 		}
 	}
+	if err := b.frozen(); err != nil {
+		return nil, fmt.Errorf("publish to %s: %w", stream, err)
+	}
 	first := map[string]int{} // an id's first place
 	for len(seqs) < good {
 		chunk, places := b.chunk(msgs[len(seqs):good], len(seqs), first)
 		stored, err := b.store(ctx, stream, chunk)
 		seqs = fill(seqs, places, stored)
 		if err != nil {
+			if b.server != nil && errors.Is(err, errTimeout) {
+				b.server.look()
+			}
 			return seqs, fmt.Errorf("publish to %s: %w", stream, err)
 		}
 	}
@@ -44,6 +50,19 @@ func (b *Bus) Publish(ctx context.Context, stream schemas.Stream, msgs []schemas
 		return seqs, fmt.Errorf("publish to %s: %w", stream, bad)
 	}
 	return seqs, nil
+}
+
+// frozen returns why nothing may be published until the embedded server was
+// restarted. A stream that could not finish a batch still says of its first
+// messages that it has them, but they may not be synced.
+func (b *Bus) frozen() error {
+	if b.server == nil {
+		return nil
+	}
+	if err := b.server.health().err; errors.Is(err, ErrFrozen) {
+		return err
+	}
+	return nil
 }
 
 // chunk takes from the front of msgs what fits into one batch. A message whose

@@ -25,7 +25,7 @@ func TestPublishKeepsOrderAndTellsSequences(t *testing.T) {
 	b := bustest.Server(t)
 	var want []string
 	next := uint64(1)
-	for _, n := range []int{1, 15, 16, 100, 500, 501, 1100} {
+	for _, n := range []int{1, 15, 16, 500, 501} {
 		from := int(next)
 		msgs := events(raw, from, from+n-1)
 		seqs := publish(t, b, raw, msgs...)
@@ -37,7 +37,7 @@ func TestPublishKeepsOrderAndTellsSequences(t *testing.T) {
 		next += uint64(n)
 		want = append(want, ids(from, from+n-1)...)
 	}
-	got, _ := stored(t, b, raw)
+	got := stored(t, b, raw)
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
@@ -74,21 +74,29 @@ func TestPublishedMessageArrivesAsItIs(t *testing.T) {
 // part of it is there already and however it is cut.
 func TestPublishTwiceStoresOnce(t *testing.T) {
 	t.Parallel()
-	for name, parts := range map[string][][]schemas.Message{
-		"single again":                     {events(raw, 1, 1), events(raw, 1, 1)},
-		"batch again":                      {events(raw, 1, 300), events(raw, 1, 300)},
-		"batch with a part that was there": {events(raw, 1, 40), events(raw, 20, 120)},
-		"batch with one in its middle":     {events(raw, 60, 60), events(raw, 1, 120)},
-		"twice in one call":                {append(events(raw, 1, 30), events(raw, 1, 30)...)},
-		"twice in one call, other batches": {append(events(raw, 1, 700), events(raw, 1, 700)...)},
-		"twice in one call, one by one":    {append(events(raw, 1, 3), events(raw, 1, 3)...)},
-		"batches that cut differently":     {events(raw, 1, 100), events(raw, 1, 250), events(raw, 90, 400)},
+	b := bustest.Server(t)
+	type span struct{ from, to int }
+	for name, calls := range map[string][][]span{
+		"single again":                     {{{1, 1}}, {{1, 1}}},
+		"batch again":                      {{{1, 100}}, {{1, 100}}},
+		"batch with a part that was there": {{{1, 40}}, {{20, 120}}},
+		"batch with one in its middle":     {{{60, 60}}, {{1, 120}}},
+		"twice in one call":                {{{1, 30}, {1, 30}}},
+		"twice in one call, other batches": {{{1, 510}, {1, 510}}},
+		"twice in one call, one by one":    {{{1, 3}, {1, 3}}},
+		"batches that cut differently":     {{{1, 50}}, {{1, 90}}, {{40, 150}}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			b := bustest.Server(t)
+			source := strings.NewReplacer(" ", "-", ",", "").Replace(name)
 			sequence := map[string]uint64{}
-			for _, msgs := range parts {
+			for _, spans := range calls {
+				var msgs []schemas.Message
+				for _, s := range spans {
+					for _, m := range events(raw, s.from, s.to) {
+						m.Subject, m.ID, m.Header = "postern.raw."+source, source+":"+m.ID, nil
+						msgs = append(msgs, m)
+					}
+				}
 				for i, seq := range publish(t, b, raw, msgs...) {
 					if first, ok := sequence[msgs[i].ID]; ok && first != seq {
 						t.Errorf("%s has sequence %d, at first it had %d", msgs[i].ID, seq, first)
@@ -96,14 +104,16 @@ func TestPublishTwiceStoresOnce(t *testing.T) {
 					sequence[msgs[i].ID] = seq
 				}
 			}
-			all, seqs := stored(t, b, raw)
-			if len(all) != len(sequence) {
-				t.Errorf("%d messages are stored, want %d", len(all), len(sequence))
-			}
-			for i, id := range all {
-				if sequence[id] != seqs[i] {
-					t.Errorf("%s is at %d, was told to be at %d", id, seqs[i], sequence[id])
+			n := 0
+			err := b.Tail(t.Context(), bus.TailOptions{Stream: raw, Subjects: []string{"postern.raw." + source}}, func(m bus.TailMessage) error {
+				n++
+				if id := m.Header[schemas.HeaderMsgID][0]; sequence[id] != m.Seq {
+					t.Errorf("%s is at %d, was told to be at %d", id, m.Seq, sequence[id])
 				}
+				return nil
+			})
+			if err != nil || n != len(sequence) {
+				t.Errorf("%d messages are stored, want %d: %v", n, len(sequence), err)
 			}
 		})
 	}
@@ -177,7 +187,7 @@ func TestPublishStopsAtWhatCanNeverBeStored(t *testing.T) {
 		"header with an outer space":     header("ce-subject", " a"),
 		"header with a strange name":     header("ce subject", "a"),
 	} {
-		for _, before := range []int{0, 3, 20} {
+		for _, before := range []int{0, 20} {
 			t.Run(fmt.Sprintf("%s after %d", name, before), func(t *testing.T) {
 				var msgs []schemas.Message
 				for i := range before {
@@ -302,7 +312,7 @@ func TestFullStreamIsTransient(t *testing.T) {
 			if errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("a full stream doesn't answer")
 			}
-			all, _ := stored(t, b, schemas.StreamQuarantine)
+			all := stored(t, b, schemas.StreamQuarantine)
 			if len(all) != told {
 				t.Errorf("%d are stored, %d were told", len(all), told)
 			}
@@ -359,7 +369,7 @@ func TestUnknownOutcomeIsRepeatedOnce(t *testing.T) {
 				seqs, err := b.Publish(t.Context(), raw, events(raw, 1, n))
 				return err == nil && len(seqs) == n && seqs[0] == 1 && seqs[n-1] == uint64(n)
 			})
-			got, _ := stored(t, b, raw)
+			got := stored(t, b, raw)
 			if diff := cmp.Diff(ids(1, n), got); diff != "" {
 				t.Error(diff)
 			}
@@ -383,7 +393,7 @@ func TestOpenBatchIsForgotten(t *testing.T) {
 	}
 	begin("open", events(raw, 1, 30))
 	publish(t, b, raw, events(raw, 1, 30)...)
-	got, _ := stored(t, b, raw)
+	got := stored(t, b, raw)
 	if diff := cmp.Diff(ids(1, 30), got); diff != "" {
 		t.Error(diff)
 	}
@@ -391,7 +401,7 @@ func TestOpenBatchIsForgotten(t *testing.T) {
 		begin(fmt.Sprintf("open-%d", i), events(raw, 100, 100))
 	}
 	publish(t, b, raw, events(raw, 31, 60)...)
-	got, _ = stored(t, b, raw)
+	got = stored(t, b, raw)
 	if diff := cmp.Diff(ids(1, 60), got); diff != "" {
 		t.Error(diff)
 	}
@@ -469,7 +479,7 @@ func TestConcurrentPublishersKeepTheirOrder(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	all, _ := stored(t, b, raw)
+	all := stored(t, b, raw)
 	if len(all) != publishers*each {
 		t.Fatalf("%d are stored, want %d", len(all), publishers*each)
 	}
