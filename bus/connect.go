@@ -46,6 +46,9 @@ func (b *Bus) connect(url string, options []nats.Option) error {
 	}
 	if nc.IsConnected() {
 		b.link.up() // the handler says it too, but later
+	} else if b.server != nil {
+		nc.Close()
+		return errors.New("the embedded NATS doesn't let us in")
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -18,7 +19,12 @@ import (
 	"github.com/seed75441868/postern/schemas"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(killedDir); dir != "" {
+		publishUntilKilled(dir)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // event returns a plausible message for a stream.
 func event(stream schemas.Stream, id string) schemas.Message {

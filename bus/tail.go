@@ -50,7 +50,8 @@ type TailMessage struct {
 
 // Tail tells messages in order. It ends when everything that was there when it
 // began was told, or with Follow when ctx ends; it ends with fn's error when fn
-// fails. It goes on by itself over lost connections.
+// fails. It goes on by itself over lost connections; with Last or New it needs
+// one to begin.
 func (b *Bus) Tail(ctx context.Context, options TailOptions, fn func(TailMessage) error) error {
 	if options.Stream == "" {
 		options.Stream = schemas.StreamEvents
