@@ -160,6 +160,26 @@ type Drift struct {
 // Facets is empty: there is nothing to compare.
 func (Drift) Facets() Facets { return Facets{} }
 
+// Rejection is the data of an event about pushes that were refused.
+type Rejection struct {
+	Platform string `json:"platform" validate:"required" doc:"The platform that was to push."`
+	Reason   string `json:"reason" validate:"required" doc:"What was wrong: topic, signature, certificate, header, unverifiable or size."`
+	Count    int64  `json:"count" validate:"min=1" doc:"How many were refused for this reason since it was told last."`
+}
+
+// Facets is empty: receivers count for themselves.
+func (Rejection) Facets() Facets { return Facets{} }
+
+// Action is the data of an event about what an operator did.
+type Action struct {
+	Actor   string  `json:"actor" validate:"required,max=200" doc:"Who did it: the name of the token that was shown, or local."`
+	Target  *string `json:"target" validate:"omitempty,max=200" doc:"What it was done to; null when that is the receiver as a whole."`
+	Outcome *string `json:"outcome" validate:"omitempty,max=200" doc:"What came of it; null when there is only one possibility."`
+}
+
+// Facets is empty: every action has an id of its own.
+func (Action) Facets() Facets { return Facets{} }
+
 // Facets maps the names of compared fields to short hashes of their values.
 // It holds only what a telling said: a field that is absent can neither
 // disagree nor add.

@@ -21,10 +21,10 @@ type Event struct {
 	Time          string    `validate:"required,rfc3339"` // the platform's time, as it said it
 	Recorded      time.Time `validate:"required"`         // when Postern heard of it
 	Sequence      string    // the platform's order, "" where it has none
-	DeliveryID    string    `validate:"required"`
+	DeliveryID    string    `validate:"required_with=Channel"` // "" only if no delivery told it: on POSTERN_OPS
 	CorrelationID string    // orchestrationId, "" if unknown
 	CausationID   string    // id of the event whose follow-up found this one, or ""
-	Channel       Channel   `validate:"required"`
+	Channel       Channel   `validate:"required_with=DeliveryID"`
 	Unknown       bool      // a value is outside the vocabulary: data.known is false
 	Data          Data      `validate:"required"`
 	// Restricted is what not everybody may see. If it is not nil the event
@@ -113,7 +113,7 @@ type cloudEvent struct {
 	DataContentType string         `json:"datacontenttype" doc:"The media type of data."`
 	DataSchema      string         `json:"dataschema" doc:"The id of this schema."`
 	Sequence        string         `json:"sequence,omitempty" doc:"The platform's order: a ledger's channel and block, or a revision. Comparable as text within a channel; blocks can be equal."`
-	DeliveryID      string         `json:"deliveryid" doc:"The delivery that told it, on POSTERN_RAW."`
+	DeliveryID      string         `json:"deliveryid,omitempty" doc:"The delivery that told it, on POSTERN_RAW."`
 	CorrelationID   string         `json:"correlationid,omitempty" doc:"The orchestrationId."`
 	CausationID     string         `json:"causationid,omitempty" doc:"The id of the event whose follow-up found this one."`
 	Data            jsontext.Value `json:"data" doc:"What the platform said, in the vocabulary's words."`
@@ -227,9 +227,11 @@ func (e Event) message(stream Stream, id string, data []byte) (Message, error) {
 			"ce-source":       {ce.Source},
 			"ce-subject":      {headerValue(ce.Subject)},
 			"ce-time":         {ce.Time},
-			HeaderChannel:     {string(e.Channel)},
 		},
 		Body: body,
+	}
+	if e.Channel != "" {
+		m.Header[HeaderChannel] = []string{string(e.Channel)}
 	}
 	if facets := e.Data.Facets(); len(facets) > 0 {
 		m.Header[HeaderFacets] = []string{facets.String()}

@@ -75,6 +75,29 @@ func exampleEvent(t *testing.T, d Definition) Event {
 	case Drift:
 		e.ID, e.Key = "corastone:platform:schema_drift:"+Token("transaction.status\x00parked")[1:], e.Source
 		e.Data = Drift{Platform: "corastone", Path: "transaction.status", Value: str("parked")}
+	case Rejection:
+		e.DeliveryID, e.Channel = "", ""
+		e.ID, e.Key = "corastone:platform:push_rejected:signature:2026-04-14t10", e.Source
+		e.Data = Rejection{Platform: "corastone", Reason: "signature", Count: 3}
+	case Action:
+		e.DeliveryID, e.Channel, e.Source = "", "", ReservedSource
+		e.ID, e.Key = "postern:operator:"+d.Type.Event()+":VPXMDJIMVZTMYSV5Y3XO2QJ3JI", ReservedSource
+		a := Action{Actor: "alice"}
+		switch d.Type {
+		case OperatorQuarantineReleased:
+			a.Outcome = str("told")
+			fallthrough
+		case OperatorQuarantineDiscarded:
+			a.Target = str("9f2c4e6a8b0d1f3355779911bbddeeff")
+		case OperatorUnsealed:
+			a.Target = str("POSTERN_REJECTED/42")
+		case OperatorSubscriptionConfirmed:
+			a.Target = str("corastone")
+		}
+		if a.Target != nil {
+			e.Key = *a.Target
+		}
+		e.Data = a
 	default:
 		t.Fatalf("%s: its JSON Schema needs an example", d.Type)
 	}

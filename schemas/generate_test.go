@@ -109,7 +109,12 @@ func eventSchema(t *testing.T, d Definition) *schema {
 		property{"native", &schema{Description: "What the platform said, verbatim; only on the twin."}},
 	)
 
-	ms, err := exampleEvent(t, d).Messages()
+	example := exampleEvent(t, d)
+	if example.DeliveryID != "" {
+		at := slices.Index(s.Required, "dataschema") + 1
+		s.Required = slices.Insert(s.Required, at, "deliveryid")
+	}
+	ms, err := example.Messages()
 	if err != nil {
 		t.Fatalf("%s: example: %v", d.Type, err)
 	}
@@ -191,7 +196,7 @@ func constrain(t *testing.T, s *schema, field reflect.StructField) {
 			if s.Type == "string" {
 				s.MinLength = 1
 			}
-		case name == "max" && s.Type == "string":
+		case name == "max" && reflect.TypeFor[string]() == pointed(field.Type):
 			s.MaxLength = number(name, value)
 		case name == "min" && s.Type != "string":
 			n := number(name, value)
@@ -200,6 +205,13 @@ func constrain(t *testing.T, s *schema, field reflect.StructField) {
 			t.Fatalf("%s: the generator doesn't know the rule %q for %v", field.Name, rule, s.Type)
 		}
 	}
+}
+
+func pointed(typ reflect.Type) reflect.Type {
+	if typ.Kind() == reflect.Pointer {
+		return typ.Elem()
+	}
+	return typ
 }
 
 func generate(t *testing.T) map[string][]byte {

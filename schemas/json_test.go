@@ -174,6 +174,8 @@ func TestSchemasTakeWhateverIsPublished(t *testing.T) {
 		schemas.Subscription{Platform: "p", Topic: "t"},
 		schemas.Conflict{Platform: "p", Fields: []string{}},
 		schemas.Drift{Platform: "p", Path: "x.y"},
+		schemas.Rejection{Platform: "p", Reason: "topic", Count: 1},
+		schemas.Action{Actor: "a"},
 	} {
 		for _, d := range schemas.Definitions() {
 			if fmt.Sprintf("%T", d.Data) != fmt.Sprintf("%T", data) {

@@ -40,6 +40,19 @@ const (
 	PlatformPushEnded             Type = "platform.push_ended"
 	PlatformConflict              Type = "platform.conflict"
 	PlatformSchemaDrift           Type = "platform.schema_drift"
+	PlatformPushRejected          Type = "platform.push_rejected"
+)
+
+// The types that tell what operators did. Their source is [ReservedSource],
+// and they go to POSTERN_OPS too.
+const (
+	OperatorQuarantineReleased    Type = "operator.quarantine_released"
+	OperatorQuarantineDiscarded   Type = "operator.quarantine_discarded"
+	OperatorUnsealed              Type = "operator.unsealed"
+	OperatorReloaded              Type = "operator.reloaded"
+	OperatorKeysRotated           Type = "operator.keys_rotated"
+	OperatorSubscriptionConfirmed Type = "operator.subscription_confirmed"
+	OperatorBackupMade            Type = "operator.backup_made"
 )
 
 // A Definition says what a type means and what its data looks like.
@@ -71,6 +84,14 @@ var definitions = []Definition{
 	{PlatformPushEnded, "A push subscription was ended by somebody.", Subscription{}},
 	{PlatformConflict, "Two tellings of one fact disagree; the later one is in quarantine.", Conflict{}},
 	{PlatformSchemaDrift, "A platform used a field or value that the vocabulary doesn't know.", Drift{}},
+	{PlatformPushRejected, "Pushes were refused though their caller's address is allowed; told once for each reason and hour.", Rejection{}},
+	{OperatorQuarantineReleased, "An operator had a delivery in quarantine translated again.", Action{}},
+	{OperatorQuarantineDiscarded, "An operator deleted a delivery from quarantine.", Action{}},
+	{OperatorUnsealed, "An operator opened something that is sealed.", Action{}},
+	{OperatorReloaded, "An operator had the configuration read again.", Action{}},
+	{OperatorKeysRotated, "An operator rotated the seal keys.", Action{}},
+	{OperatorSubscriptionConfirmed, "An operator confirmed a push subscription.", Action{}},
+	{OperatorBackupMade, "An operator made a backup.", Action{}},
 }
 
 var byType = func() map[Type]Definition {
@@ -111,7 +132,8 @@ func (t Type) Versioned() string { return string(t) + ".v1" }
 
 // Stream returns the stream that keeps events of this type.
 func (t Type) Stream() Stream {
-	if t.Entity() == "platform" {
+	switch t.Entity() {
+	case "platform", "operator":
 		return StreamOps
 	}
 	return StreamEvents

@@ -55,6 +55,9 @@ var validate = func() *validator.Validate {
 // rules, never values: those may be personal.
 func (e Event) Validate() error {
 	err := validate.Struct(e)
+	if err == nil && e.DeliveryID == "" && e.Type.Stream() == StreamEvents {
+		return fmt.Errorf("%w: Event.DeliveryID breaks the rule %q", ErrInvalid, "required")
+	}
 	if err == nil {
 		return nil
 	}

@@ -51,10 +51,13 @@ func TestValidateRefusesWhatBreaksARule(t *testing.T) {
 			func(e *schemas.Event) { e.Time = "2026-03-02" },
 			func(e *schemas.Event) { e.Time = "2026-02-29T00:00:00Z" },
 		},
-		"Event.Recorded":   {func(e *schemas.Event) { e.Recorded = time.Time{} }},
-		"Event.DeliveryID": {func(e *schemas.Event) { e.DeliveryID = "" }},
-		"Event.Channel":    {func(e *schemas.Event) { e.Channel = "" }},
-		"Event.Data":       {func(e *schemas.Event) { e.Data = nil }},
+		"Event.Recorded": {func(e *schemas.Event) { e.Recorded = time.Time{} }},
+		"Event.DeliveryID": {
+			func(e *schemas.Event) { e.DeliveryID = "" },
+			func(e *schemas.Event) { e.DeliveryID, e.Channel = "", "" },
+		},
+		"Event.Channel": {func(e *schemas.Event) { e.Channel = "" }},
+		"Event.Data":    {func(e *schemas.Event) { e.Data = nil }},
 		"Event.Data.Platform": {
 			process(func(p *schemas.Process) { p.Platform = "" }),
 			func(e *schemas.Event) { e.Data = schemas.Job{} },
@@ -201,7 +204,7 @@ func TestDefinitionsNameEveryTypeOnce(t *testing.T) {
 			t.Errorf("%s is not fully defined: %+v", d.Type, d)
 		}
 		want := schemas.StreamEvents
-		if d.Type.Entity() == "platform" {
+		if e := d.Type.Entity(); e == "platform" || e == "operator" {
 			want = schemas.StreamOps
 		}
 		if d.Type.Stream() != want {
