@@ -12,6 +12,8 @@ var logKeys = map[string]bool{
 	"stream":    true,
 	"delivery":  true,
 	"event":     true,
+	"actor":     true, // the name of an operator's token
+	"target":    true, // what an operator did something to: a name or an id
 
 	// How it went.
 	"outcome":     true,
