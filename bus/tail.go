@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sort"
+	"strconv"
 	"strings"
 	"time"
 
@@ -36,6 +37,9 @@ type TailOptions struct {
 	Last   int       // only that many of those that are there; 0: all of them
 	New    bool      // nothing of what is there
 	Follow bool      // go on with what comes
+
+	// HeadersOnly leaves the bodies where they are.
+	HeadersOnly bool
 }
 
 // TailMessage is a message in its stream, with the headers that it was published
@@ -45,7 +49,8 @@ type TailMessage struct {
 	Subject string
 	Time    time.Time // when the server stored it
 	Header  map[string][]string
-	Data    []byte
+	Data    []byte // nil with HeadersOnly
+	Size    int    // of the body in bytes
 }
 
 // Tail tells messages in order. It ends when everything that was there when it
@@ -62,7 +67,7 @@ func (b *Bus) Tail(ctx context.Context, options TailOptions, fn func(TailMessage
 	}
 	r := reading{
 		b: b, stream: options.Stream, since: options.Since, pull: 200,
-		config: jetstream.ConsumerConfig{FilterSubjects: subjects},
+		config: jetstream.ConsumerConfig{FilterSubjects: subjects, HeadersOnly: options.HeadersOnly},
 	}
 	if err := r.begin(ctx, options); err != nil {
 		return fmt.Errorf("tail %s: %w", options.Stream, err)
@@ -75,7 +80,8 @@ func (b *Bus) Tail(ctx context.Context, options TailOptions, fn func(TailMessage
 				return err
 			}
 			if err := fn(TailMessage{
-				Seq: meta.Sequence.Stream, Subject: m.Subject(), Time: meta.Timestamp, Header: published(m.Headers()), Data: m.Data(),
+				Seq: meta.Sequence.Stream, Subject: m.Subject(), Time: meta.Timestamp,
+				Header: published(m.Headers()), Data: m.Data(), Size: bodySize(m),
 			}); err != nil {
 				return err
 			}
@@ -153,7 +159,15 @@ func (b *Bus) Get(ctx context.Context, stream schemas.Stream, seq uint64) (TailM
 	if err != nil {
 		return TailMessage{}, fmt.Errorf("get from %s: %w", stream, explained(ctx, err))
 	}
-	return TailMessage{Seq: m.Sequence, Subject: m.Subject, Time: m.Time, Header: published(m.Header), Data: m.Data}, nil
+	return TailMessage{Seq: m.Sequence, Subject: m.Subject, Time: m.Time, Header: published(m.Header), Data: m.Data, Size: len(m.Data)}, nil
+}
+
+// bodySize returns how large a body is, also of one that was not sent.
+func bodySize(m jetstream.Msg) int {
+	if n, err := strconv.Atoi(m.Headers().Get(nats.MsgSize)); err == nil {
+		return n
+	}
+	return len(m.Data())
 }
 
 // published returns the headers that were published.

@@ -1,0 +1,117 @@
+package bus_test
+
+import (
+	"errors"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/seed75441868/postern/bus"
+	"github.com/seed75441868/postern/bus/bustest"
+	"github.com/seed75441868/postern/schemas"
+)
+
+func TestDeleteTakesOneMessageAndNoOther(t *testing.T) {
+	t.Parallel()
+	b := bustest.Server(t)
+	const stream = schemas.StreamQuarantine
+	var seqs []uint64
+	for _, tail := range []string{"acme.stale", "acme.bad_json", "other.stale"} {
+		seqs = append(seqs, publish(t, b, stream, on(stream, tail))...)
+	}
+	deleted := func(seq uint64, id string) bool {
+		t.Helper()
+		ok, err := b.Delete(t.Context(), stream, seq, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ok
+	}
+	id := on(stream, "acme.bad_json").ID
+	for seq, wrong := range map[uint64]string{seqs[1]: "another", seqs[0]: id, 999: id} {
+		if deleted(seq, wrong) {
+			t.Errorf("sequence %d was deleted as %s", seq, wrong)
+		}
+	}
+	if !deleted(seqs[1], id) {
+		t.Error("it was not deleted")
+	}
+	if deleted(seqs[1], id) {
+		t.Error("it was deleted twice")
+	}
+	if diff := cmp.Diff([]string{"acme.stale", "other.stale"}, tails(t, b, bus.TailOptions{Stream: stream})); diff != "" {
+		t.Errorf("left (-want +got):\n%s", diff)
+	}
+	if _, err := b.Delete(t.Context(), schemas.StreamEvents, publish(t, b, schemas.StreamEvents, event(schemas.StreamEvents, "e1"))[0], "e1"); err == nil {
+		t.Error("an event was deleted")
+	}
+}
+
+func TestHeadersOnlyLeavesTheBodyAndTellsItsSize(t *testing.T) {
+	t.Parallel()
+	b := bustest.Server(t)
+	m := on(schemas.StreamRejected, "acme")
+	m.Body = make([]byte, 4321)
+	publish(t, b, schemas.StreamRejected, m)
+	for _, only := range []bool{false, true} {
+		var got []bus.TailMessage
+		err := b.Tail(t.Context(), bus.TailOptions{Stream: schemas.StreamRejected, HeadersOnly: only}, func(m bus.TailMessage) error {
+			got = append(got, m)
+			return nil
+		})
+		if err != nil || len(got) != 1 {
+			t.Fatalf("%d messages, %v", len(got), err)
+		}
+		if got[0].Size != 4321 || (len(got[0].Data) == 0) != only {
+			t.Errorf("headers only %v: size %d, %d bytes", only, got[0].Size, len(got[0].Data))
+		}
+		if diff := cmp.Diff(m.Header, got[0].Header); diff != "" {
+			t.Errorf("headers (-want +got):\n%s", diff)
+		}
+	}
+}
+
+func TestLastIsTheNewestOfItsSubject(t *testing.T) {
+	t.Parallel()
+	b := bustest.Server(t)
+	for _, tail := range []string{"acme", "other"} {
+		m := on(schemas.StreamRaw, tail)
+		publish(t, b, schemas.StreamRaw, m)
+		m.ID += ":again"
+		m.Header[schemas.HeaderMsgID] = []string{m.ID}
+		publish(t, b, schemas.StreamRaw, m)
+	}
+	m, err := b.Last(t.Context(), schemas.StreamRaw, "postern.raw.acme")
+	if err != nil || m.Seq != 2 {
+		t.Errorf("sequence %d, %v; want 2", m.Seq, err)
+	}
+	if _, err := b.Last(t.Context(), schemas.StreamRaw, "postern.raw.nobody"); !errors.Is(err, bus.ErrNoMessage) {
+		t.Errorf("of nobody: %v", err)
+	}
+}
+
+func TestStreamsReportsWhatIsAndWhatShouldBe(t *testing.T) {
+	t.Parallel()
+	b := bustest.Server(t)
+	publish(t, b, schemas.StreamEvents, events(schemas.StreamEvents, 1, 3)...)
+	reports, err := b.Streams(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, r := range reports {
+		names = append(names, r.Name)
+		if r.MaxBytes <= 0 || len(r.Drift) > 0 || (r.Messages == 0) != r.FirstTime.IsZero() {
+			t.Errorf("%+v", r)
+		}
+	}
+	for _, s := range append(schemas.Streams(), "KV_"+schemas.BucketState) {
+		if !slices.Contains(names, string(s)) {
+			t.Errorf("%s is missing in %q", s, names)
+		}
+	}
+	if r := reports[0]; r.Name != string(schemas.StreamEvents) || r.Messages != 3 || r.Last != 3 || !r.Refuses || r.LastTime.IsZero() {
+		t.Errorf("events: %+v", r)
+	}
+}
