@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -65,13 +66,18 @@ type Config struct {
 	// Sources are all sources; those that don't push have no route.
 	Sources []handlers.Source
 	Journal Journal
+	// ClientIP says where callers' addresses are taken from, and
+	// TrustedProxies whose word is believed on them.
+	ClientIP       ClientIP
+	TrustedProxies []netip.Prefix
 	// Certificate is what the listener shows; nil means plain HTTP.
 	Certificate *Certificate
 
 	MaxBody        int64 // bytes of a push; 0 means DefaultMaxBody
 	MaxConnections int   // 0 means DefaultMaxConnections
 	// MaxStrangers is how many of the connections may belong to callers on no
-	// source's list; 0 means DefaultMaxStrangers.
+	// source's list; 0 means DefaultMaxStrangers. With Forwarded none of a
+	// trusted proxy's belongs to one, whoever is behind it.
 	MaxStrangers int
 	// MaxInFlight is how many authentic pushes may wait for the journal at
 	// once; 0 means DefaultMaxInFlight.
@@ -86,18 +92,20 @@ type Config struct {
 
 // Server serves the ingress listener.
 type Server struct {
-	sources map[string]*source
+	roster  atomic.Pointer[roster] // who may push what, now
 	journal Journal
 	maxBody int64
 
+	callers  callers
 	listener *listener
 	http     *http.Server
 	slots    chan struct{} // one for each authentic push in flight
 	buffers  sync.Pool     // of *bytes.Buffer
 
-	strangers prometheus.Counter
-	refusals  *refusals
-	log       *slog.Logger
+	updating sync.Mutex
+	metrics  *metrics
+	refusals *refusals
+	log      *slog.Logger
 
 	drainDelay time.Duration
 	drain      sync.Once
@@ -105,70 +113,41 @@ type Server struct {
 	refusing   atomic.Bool // and pushes are refused
 }
 
-// source is a configured source that pushes.
-type source struct {
-	handlers.Source
-	*sourceMetrics
-}
-
 // New makes a server that will serve l. It fails if a source that pushes has
-// no allow-list or no webhook: who authenticates nobody lets nobody in.
+// no allow-list or no webhook: who authenticates nobody lets nobody in. And it
+// fails if callers' addresses are to be told by nobody, or by anybody.
 func New(l net.Listener, cfg Config) (*Server, error) {
+	if err := cfg.ClientIP.Check(cfg.TrustedProxies); err != nil {
+		return nil, fmt.Errorf("client_ip %s: trusted proxies: %w", cfg.ClientIP, err)
+	}
 	s := &Server{
-		sources:    make(map[string]*source),
 		journal:    cfg.Journal,
 		maxBody:    orDefault(cfg.MaxBody, DefaultMaxBody),
+		callers:    callers{mode: cfg.ClientIP, proxies: slices.Clone(cfg.TrustedProxies)},
 		slots:      make(chan struct{}, orDefault(cfg.MaxInFlight, DefaultMaxInFlight)),
 		buffers:    sync.Pool{New: func() any { return new(bytes.Buffer) }},
 		refusals:   newRefusals(cfg.Log),
 		log:        cfg.Log,
 		drainDelay: cfg.DrainDelay,
 	}
-	var known []netip.Prefix
-	for _, src := range cfg.Sources {
-		if src.Push == nil {
-			continue
-		}
-		if err := check(src); err != nil {
-			return nil, fmt.Errorf("source %s: %w", src.Name, err)
-		}
-		known = append(known, src.Push.Allow...)
-		s.sources[src.Name] = &source{Source: src}
-	}
-	m, err := newMetrics(cfg.Registerer, cfg.Sources, cfg.Certificate)
-	if err != nil {
+	s.metrics = newMetrics(&s.roster, cfg.Certificate)
+	if err := s.Update(cfg.Sources); err != nil {
 		return nil, err
 	}
-	for name, src := range s.sources {
-		src.sourceMetrics = m.source(name)
+	if err := s.metrics.register(cfg.Registerer); err != nil {
+		return nil, err
 	}
-	s.strangers = m.strangers()
-
 	s.listener = &listener{
 		Listener: l,
-		known:    known,
+		callers:  s.callers,
+		roster:   &s.roster,
 		limits: newLimits(
 			orDefault(cfg.MaxConnections, DefaultMaxConnections),
 			orDefault(cfg.MaxStrangers, DefaultMaxStrangers)),
+		refused: s.refuseConnection,
 	}
 	s.http = s.server(cfg.Certificate)
 	return s, nil
-}
-
-// check returns why src would not keep callers out.
-func check(src handlers.Source) error {
-	if src.Push.Webhook == nil {
-		return errors.New("nothing authenticates its pushes")
-	}
-	if len(src.Push.Allow) == 0 {
-		return errors.New("allow is empty: nobody could push")
-	}
-	for _, p := range src.Push.Allow {
-		if !p.IsValid() || p.Addr().Is4In6() {
-			return errors.New("allow has a prefix that can't match an address")
-		}
-	}
-	return nil
 }
 
 func (s *Server) server(cert *Certificate) *http.Server {
@@ -180,7 +159,7 @@ func (s *Server) server(cert *Certificate) *http.Server {
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		Protocols:         new(http.Protocols),
-		ConnContext:       withPeer,
+		ConnContext:       withConn,
 		ConnState:         s.listener.limits.moved,
 		// net/http's own texts name addresses and sometimes more; the counts
 		// say enough.
@@ -215,7 +194,8 @@ func (s *Server) routes() *echo.Echo {
 // otherMethod answers what is no POST. Echo has forgotten the parameter by
 // then.
 func (s *Server) otherMethod(c echo.Context) error {
-	if s.sources[strings.TrimPrefix(echo.GetPath(c.Request()), "/hooks/")] == nil {
+	name := strings.TrimPrefix(echo.GetPath(c.Request()), "/hooks/")
+	if s.requested(c).roster.sources[name] == nil {
 		return errPath
 	}
 	return notAllowed(http.MethodPost)(c)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -19,7 +20,7 @@ func (s *Server) logAccepted(r *http.Request, src *source, receipt journal.Recei
 		slog.Int("status", http.StatusOK),
 		slog.String("outcome", outcomeOf(receipt.Outcome).String()),
 		slog.String("delivery", receipt.ID),
-		slog.String("remote", peer(r).String()),
+		slog.String("remote", remote(r)),
 		slog.Int("bytes", size),
 		slog.Duration("duration", time.Since(start)))
 }
@@ -85,9 +86,19 @@ func (r *refusals) log(req *http.Request, src *source, a answer, id string) {
 		slog.Int("status", a.status),
 		slog.String("outcome", a.outcome.String()),
 		slog.String("reason", a.reason()),
-		slog.String("remote", peer(req).String()),
+		slog.String("remote", remote(req)),
 		slog.Int64("bytes", req.ContentLength),
 		slog.Int("suppressed", suppressed))
+}
+
+// logConnection tells of a connection that was refused before a request came.
+func (r *refusals) logConnection(remote netip.Addr, check string) {
+	if suppressed, ok := r.due(kind{check: check}); ok {
+		r.out.LogAttrs(context.Background(), slog.LevelWarn, "connection refused",
+			slog.String("reason", check),
+			slog.String("remote", remote.String()),
+			slog.Int("suppressed", suppressed))
+	}
 }
 
 // connectionErrors takes what net/http logs about connections that broke

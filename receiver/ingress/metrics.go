@@ -2,6 +2,7 @@ package ingress
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -28,7 +29,8 @@ const (
 	unverifiable
 	rejectedSize
 	unavailable
-	outcomes // how many there are
+	rejectedPath // of no source
+	outcomes     // how many there are
 )
 
 // String returns the outcome as a label.
@@ -37,6 +39,7 @@ func (o outcome) String() string {
 		"", "accepted", "duplicate", "conflict", "rejected_address",
 		"rejected_topic", "rejected_signature", "rejected_certificate",
 		"rejected_header", "unverifiable", "rejected_size", "unavailable",
+		"rejected_path",
 	}[o]
 }
 
@@ -52,17 +55,21 @@ func outcomeOf(o journal.Outcome) outcome {
 	}
 }
 
-// unknownSource labels callers that are on no source's list.
+// unknownSource labels callers that are on no source's list, and those that
+// are on one and push to a path or source that isn't there.
 const unknownSource = "unknown"
 
 type metrics struct {
-	deliveries *prometheus.CounterVec
-	duration   *prometheus.HistogramVec
-	received   *prometheus.GaugeVec
-	skew       *prometheus.GaugeVec
+	deliveries   *prometheus.CounterVec
+	duration     *prometheus.HistogramVec
+	received     *prometheus.GaugeVec
+	skew         *prometheus.GaugeVec
+	certificates *certificates
+
+	unknown [outcomes]prometheus.Counter // some
 }
 
-func newMetrics(reg prometheus.Registerer, sources []handlers.Source, cert *Certificate) (*metrics, error) {
+func newMetrics(now *atomic.Pointer[roster], own *Certificate) *metrics {
 	m := &metrics{
 		deliveries: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "postern_deliveries_total",
@@ -85,41 +92,62 @@ func newMetrics(reg prometheus.Registerer, sources []handlers.Source, cert *Cert
 			Name: "postern_push_clock_skew_seconds",
 			Help: "How much later than its own time the last new push came; negative if its time is ahead of ours.",
 		}, []string{"source"}),
+		certificates: &certificates{
+			desc: prometheus.NewDesc("postern_certificate_expiry_timestamp_seconds",
+				"When a certificate ends.", []string{"source", "name"}, nil),
+			now: now,
+			own: own,
+		},
 	}
-	for _, c := range []prometheus.Collector{
-		m.deliveries, m.duration, m.received, m.skew, newCertificates(sources, cert),
-	} {
-		if err := reg.Register(c); err != nil {
-			return nil, err
-		}
+	for _, o := range []outcome{rejectedAddress, rejectedPath} {
+		m.unknown[o] = m.deliveries.WithLabelValues(unknownSource, string(schemas.ChannelPush), o.String())
 	}
-	return m, nil
+	return m
 }
 
-// strangers returns the counter of callers on no list.
-func (m *metrics) strangers() prometheus.Counter {
-	return m.deliveries.WithLabelValues(unknownSource, string(schemas.ChannelPush), rejectedAddress.String())
+func (m *metrics) register(reg prometheus.Registerer) error {
+	for _, c := range []prometheus.Collector{m.deliveries, m.duration, m.received, m.skew, m.certificates} {
+		if err := reg.Register(c); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // sourceMetrics are a source's own, looked up once.
 type sourceMetrics struct {
-	outcomes [outcomes]prometheus.Counter
+	outcomes [outcomes]prometheus.Counter // but for rejectedPath
 	duration prometheus.Observer
-	// These are made with the first push: a 0 would mean 1970.
-	received func() prometheus.Gauge
-	skew     func() prometheus.Gauge
+
+	// A gauge is made with its first value: a 0 would mean 1970.
+	mu             sync.Mutex
+	gone           bool // and makes none any more
+	received, skew func(seconds float64)
 }
 
 func (m *metrics) source(name string) *sourceMetrics {
 	s := &sourceMetrics{
 		duration: m.duration.WithLabelValues(name),
-		received: sync.OnceValue(func() prometheus.Gauge { return m.received.WithLabelValues(name) }),
-		skew:     sync.OnceValue(func() prometheus.Gauge { return m.skew.WithLabelValues(name) }),
+		received: func(s float64) { m.received.WithLabelValues(name).Set(s) },
+		skew:     func(s float64) { m.skew.WithLabelValues(name).Set(s) },
 	}
-	for o := accepted; o < outcomes; o++ {
+	for o := accepted; o <= unavailable; o++ {
 		s.outcomes[o] = m.deliveries.WithLabelValues(name, string(schemas.ChannelPush), o.String())
 	}
 	return s
+}
+
+// forget takes a source's metrics away, for good: a push that is still in
+// flight doesn't bring them back.
+func (m *metrics) forget(name string, s *sourceMetrics) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.gone = true
+	labels := prometheus.Labels{"source": name}
+	m.deliveries.DeletePartialMatch(labels)
+	m.duration.DeletePartialMatch(labels)
+	m.received.DeletePartialMatch(labels)
+	m.skew.DeletePartialMatch(labels)
 }
 
 // accepted counts a push that was answered with 200. A repeat says nothing
@@ -127,42 +155,25 @@ func (m *metrics) source(name string) *sourceMetrics {
 func (s *sourceMetrics) accepted(o journal.Outcome, start time.Time, a handlers.Authentic) {
 	s.outcomes[outcomeOf(o)].Inc()
 	s.duration.Observe(time.Since(start).Seconds())
-	s.received().Set(seconds(start))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.gone {
+		return
+	}
+	s.received(seconds(start))
 	if o == journal.Accepted && !a.Stale && !a.Sent.IsZero() {
-		s.skew().Set(start.Sub(a.Sent).Seconds())
+		s.skew(start.Sub(a.Sent).Seconds())
 	}
 }
 
 func seconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
 
-// certificates tells when certificates end: those that verify pushes, and our
-// own, which may be another one tomorrow.
+// certificates tells when certificates end: those that verify pushes now, and
+// our own, which may be another one tomorrow.
 type certificates struct {
-	desc   *prometheus.Desc
-	pushes map[[2]string]time.Time // by source and name
-	own    *Certificate
-}
-
-func newCertificates(sources []handlers.Source, own *Certificate) *certificates {
-	c := &certificates{
-		desc: prometheus.NewDesc("postern_certificate_expiry_timestamp_seconds",
-			"When a certificate ends.", []string{"source", "name"}, nil),
-		pushes: map[[2]string]time.Time{},
-		own:    own,
-	}
-	for _, src := range sources {
-		if src.Push == nil {
-			continue
-		}
-		for _, cert := range src.Push.Certificates {
-			// Of several in one file the first to end is the one to know.
-			key := [2]string{src.Name, cert.Name}
-			if known, ok := c.pushes[key]; !ok || cert.NotAfter.Before(known) {
-				c.pushes[key] = cert.NotAfter
-			}
-		}
-	}
-	return c
+	desc *prometheus.Desc
+	now  *atomic.Pointer[roster]
+	own  *Certificate
 }
 
 // Describe implements prometheus.Collector.
@@ -170,8 +181,17 @@ func (c *certificates) Describe(ch chan<- *prometheus.Desc) { ch <- c.desc }
 
 // Collect implements prometheus.Collector.
 func (c *certificates) Collect(ch chan<- prometheus.Metric) {
-	for key, end := range c.pushes {
-		ch <- prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue, seconds(end), key[0], key[1])
+	for name, src := range c.now.Load().sources {
+		// Of several in one file the first to end is the one to know.
+		ends := map[string]time.Time{}
+		for _, cert := range src.Push.Certificates {
+			if known, ok := ends[cert.Name]; !ok || cert.NotAfter.Before(known) {
+				ends[cert.Name] = cert.NotAfter
+			}
+		}
+		for file, end := range ends {
+			ch <- prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue, seconds(end), name, file)
+		}
 	}
 	if c.own != nil {
 		ch <- prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue,

@@ -30,7 +30,16 @@ func (s *Server) admit(next echo.HandlerFunc) echo.HandlerFunc {
 			}
 		}()
 		r := c.Request()
-		if !s.listener.knows(peer(r)) {
+		own := connOf(r)
+		if own == nil {
+			return errNobody
+		}
+		q := request{roster: s.roster.Load(), caller: s.callers.of(own, r.Header)}
+		own.request = q
+		switch {
+		case !q.caller.IsValid():
+			return errNobody
+		case !q.roster.knows(q.caller):
 			return errStranger
 		}
 		if r.ProtoMajor != 1 || r.ProtoMinor != 1 {
@@ -43,6 +52,14 @@ func (s *Server) admit(next echo.HandlerFunc) echo.HandlerFunc {
 		}
 		return next(c)
 	}
+}
+
+// requested returns what admit decided of a request.
+func (s *Server) requested(c echo.Context) request {
+	if own := connOf(c.Request()); own != nil && own.request.roster != nil {
+		return own.request
+	}
+	return request{roster: s.roster.Load()}
 }
 
 // panicked says where the panic that is being recovered came from. What it was
@@ -64,12 +81,13 @@ func panicked() string {
 // push answers POST /hooks/{source}.
 func (s *Server) push(c echo.Context) error {
 	start := time.Now()
-	src := s.sources[c.Param("source")]
+	q := s.requested(c)
+	src := q.roster.sources[c.Param("source")]
 	if src == nil {
 		return errPath
 	}
 	r := c.Request()
-	if addr := peer(r); !contains(src.Push.Allow, addr) {
+	if !contains(src.Push.Allow, q.caller) {
 		return errAddress
 	}
 	if s.refusing.Load() {

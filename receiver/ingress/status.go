@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -14,6 +15,7 @@ import (
 
 // What ingress itself finds wrong with a request.
 var (
+	errNobody   = errors.New("nobody who is believed says who calls")
 	errStranger = errors.New("caller is on no source's list")
 	errAddress  = errors.New("caller is not on this source's list")
 	errProtocol = errors.New("not HTTP/1.1")
@@ -75,12 +77,14 @@ func answerTo(err error) answer {
 		panicked    *panicError
 	)
 	switch {
+	case errors.Is(err, errNobody):
+		return answer{status: http.StatusForbidden, check: "no_address", outcome: rejectedAddress}
 	case errors.Is(err, errStranger), errors.Is(err, errAddress):
 		return answer{status: http.StatusForbidden, check: "address", outcome: rejectedAddress}
 	case errors.As(err, &refused):
 		return answer{status: http.StatusForbidden, check: string(refused.Reason), outcome: rejected(refused.Reason), detail: refused.Error()}
 	case errors.Is(err, errPath), errors.Is(err, echo.ErrNotFound):
-		return answer{status: http.StatusNotFound, check: "path"}
+		return answer{status: http.StatusNotFound, check: "path", outcome: rejectedPath}
 	case errors.Is(err, errMethod):
 		return answer{status: http.StatusMethodNotAllowed, check: "method"}
 	case errors.Is(err, errSize):
@@ -156,13 +160,18 @@ func (s *Server) refuse(err error, c echo.Context) {
 		return
 	}
 	a := answerTo(err)
-	src := s.sources[c.Param("source")]
+	src := s.requested(c).roster.sources[c.Param("source")]
 	h := c.Response().Header()
 	switch {
-	case errors.Is(err, errStranger):
+	case errors.Is(err, errStranger), errors.Is(err, errNobody):
 		src = nil // who is on no list learns and counts nothing of a source
-		s.strangers.Inc()
+		s.metrics.unknown[rejectedAddress].Inc()
 		s.hangUp(c)
+	case a.outcome == rejectedPath:
+		src = nil
+		if c.Request().Method == http.MethodPost {
+			s.metrics.unknown[rejectedPath].Inc()
+		}
 	case errors.Is(err, errDraining), errors.Is(err, errSize):
 		h["Connection"] = headerClose
 	}
@@ -184,6 +193,13 @@ func (s *Server) refuse(err error, c echo.Context) {
 	body = append(body, '"', '}')
 	c.Response().WriteHeader(a.status)
 	_, _ = c.Response().Write(body) // who hung up doesn't hear it
+}
+
+// refuseConnection counts a connection that was closed before a request came,
+// and whose caller is therefore unknown.
+func (s *Server) refuseConnection(remote netip.Addr, check string) {
+	s.metrics.unknown[rejectedAddress].Inc()
+	s.refusals.logConnection(remote, check)
 }
 
 // hangUp ends the connection with the answer. Without the deadline net/http
