@@ -125,7 +125,19 @@ type Delivery struct {
 	Sent     time.Time // zero if the transport doesn't say
 	Stale    bool
 	Conflict bool // its transport id came before, with other content
-	Payload  []byte
+	// Release says that an operator took it out of quarantine: then neither
+	// Stale nor Conflict keeps it from being told. Nil if nobody did.
+	Release *Release
+	Payload []byte
+}
+
+// Release is an operator's decision to have a delivery in quarantine
+// translated again.
+type Release struct {
+	Record uint64         // sequence of the record on POSTERN_QUARANTINE
+	Reason schemas.Reason // why it was put there
+	Actor  string         // who decided
+	Action string         // id of the decision, a part of an event id
 }
 
 // Output is what a delivery became.
@@ -143,7 +155,23 @@ const (
 	ReasonSignature   Reason = "signature"
 	ReasonCertificate Reason = "certificate"
 	ReasonHeader      Reason = "header"
+	// The last two are no checks: it could not be checked at all, and it was
+	// too large to be read.
+	ReasonUnverifiable Reason = "unverifiable"
+	ReasonSize         Reason = "size"
 )
+
+// Refusal is a push that was refused although its caller is allowed.
+type Refusal struct {
+	Source   string
+	Platform string
+	Reason   Reason
+	Detail   string // what was wrong, without anything of the push
+	Remote   netip.Addr
+	Received time.Time
+	Header   http.Header
+	Body     []byte // nil if it was not read
+}
 
 // RefusedError says that a check was made and failed: the push is not
 // authentic. Its text holds nothing of the push.

@@ -16,12 +16,16 @@ const deliveryFormat = 1
 const (
 	flagStale = 1 << iota
 	flagConflict
+	flagReleased // a release stands before the strings
+
+	flagsKnown = flagStale | flagConflict | flagReleased
 )
 
 var errDelivery = errors.New("not a delivery, or one of a newer version of Postern")
 
 // appendDelivery encodes all fields of d: the format, flags, the times, the
-// strings with their lengths, and the payload up to the end.
+// release if there is one, the strings with their lengths, and the payload up
+// to the end.
 func appendDelivery(b []byte, d *handlers.Delivery) []byte {
 	var flags byte
 	if d.Stale {
@@ -30,9 +34,15 @@ func appendDelivery(b []byte, d *handlers.Delivery) []byte {
 	if d.Conflict {
 		flags |= flagConflict
 	}
+	if d.Release != nil {
+		flags |= flagReleased
+	}
 	b = append(b, deliveryFormat, flags)
 	b = appendTime(b, d.Received)
 	b = appendTime(b, d.Sent)
+	if d.Release != nil {
+		b = appendRelease(b, d.Release)
+	}
 	for _, s := range [...]string{d.ID, d.Source, d.Platform, string(d.Channel), d.Role, d.Owner, d.View} {
 		b = binary.AppendUvarint(b, uint64(len(s)))
 		b = append(b, s...)
@@ -42,7 +52,7 @@ func appendDelivery(b []byte, d *handlers.Delivery) []byte {
 
 // decodeDelivery reads what appendDelivery wrote. The payload is a part of b.
 func decodeDelivery(b []byte) (handlers.Delivery, error) {
-	if len(b) < 2 || b[0] != deliveryFormat {
+	if len(b) < 2 || b[0] != deliveryFormat || b[1]&^flagsKnown != 0 {
 		return handlers.Delivery{}, errDelivery
 	}
 	d := handlers.Delivery{Stale: b[1]&flagStale != 0, Conflict: b[1]&flagConflict != 0}
@@ -53,6 +63,11 @@ func decodeDelivery(b []byte) (handlers.Delivery, error) {
 	}
 	if d.Sent, rest, ok = readTime(rest); !ok {
 		return handlers.Delivery{}, errDelivery
+	}
+	if b[1]&flagReleased != 0 {
+		if d.Release, rest, ok = readRelease(rest); !ok {
+			return handlers.Delivery{}, errDelivery
+		}
 	}
 
 	// One string for all of them costs one allocation instead of seven.
