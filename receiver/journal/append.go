@@ -14,14 +14,15 @@ import (
 	"github.com/seed75441868/postern/schemas"
 )
 
-// Outcome says what became of a delivery that is durable.
+// Outcome says what became of a delivery that is durable. Its zero value is
+// none of them, and comes with an error.
 type Outcome int
 
 // The outcomes.
 const (
-	Accepted  Outcome = iota // it was new
-	Duplicate                // it was there already and is not stored again
-	Conflict                 // its transport id was there with other content; it is stored and marked
+	Accepted  Outcome = iota + 1 // it was new
+	Duplicate                    // it was there already and is not stored again
+	Conflict                     // its transport id was there with other content; it is stored and marked
 )
 
 func (o Outcome) String() string {
@@ -33,7 +34,7 @@ func (o Outcome) String() string {
 	case Conflict:
 		return "conflict"
 	default:
-		return "unknown"
+		return "none"
 	}
 }
 
@@ -93,7 +94,7 @@ func (j *Journal) appendClaimed(ctx context.Context, d *handlers.Delivery, plain
 	claim, ok := claimOf(*d, transportID, content)
 	if !ok {
 		j.store(d, plain, nil, nil)
-		return Receipt{d.ID, Accepted}, true, nil
+		return Receipt{ID: d.ID, Outcome: Accepted}, true, nil
 	}
 	for {
 		f, own := j.flights.join(claim, id)
@@ -104,7 +105,7 @@ func (j *Journal) appendClaimed(ctx context.Context, d *handlers.Delivery, plain
 			return Receipt{}, false, err
 		}
 		if f.landed && f.id == id {
-			return Receipt{d.ID, Duplicate}, false, nil
+			return Receipt{ID: d.ID, Outcome: Duplicate}, false, nil
 		}
 		// That was other content, or it was not stored: it's our turn.
 	}
@@ -120,7 +121,7 @@ func (j *Journal) appendFirst(d *handlers.Delivery, plain []byte, claim, id hash
 	if err != nil {
 		return Receipt{}, false, err
 	}
-	r := Receipt{ID: d.ID}
+	r := Receipt{ID: d.ID, Outcome: Accepted}
 	switch {
 	case known == claimSame:
 		r.Outcome = Duplicate

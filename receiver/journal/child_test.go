@@ -82,6 +82,17 @@ func child(scenario, dir string) {
 			return nil
 		})
 		appendAll(j)
+	case "full-again":
+		// The disk says that there is room, and then there is none: Pebble
+		// gives up.
+		fs.free.Store(1 << 40)
+		fs.onWrite(func(name string) error {
+			if isLog(name) {
+				return syscall.ENOSPC
+			}
+			return nil
+		})
+		appendAll(j)
 	case "guard":
 		appendAll(j)
 		if err := j.Guard(2, 2); err != nil {
@@ -121,7 +132,7 @@ func appendAll(j *journal.Journal) {
 }
 
 func TestAFailedSyncEndsTheProcessWithoutAReceipt(t *testing.T) {
-	for _, scenario := range []string{"sync-fails", "sync-fails-once", "write-fails"} {
+	for _, scenario := range []string{"sync-fails", "sync-fails-once", "write-fails", "full-again"} {
 		t.Run(scenario, func(t *testing.T) {
 			out, err := childCommand(t, scenario, t.TempDir()).Output()
 			var exit *exec.ExitError
