@@ -52,6 +52,14 @@ var defects = map[string]string{
 	"calls a bad reason":         "events_are_well-formed",
 	"has no content":             "one",
 	"believes nothing authentic": "one",
+
+	// Of a platform that is believed whatever the body says.
+	"unsigned: none":                   "",
+	"unsigned: has one content":        "flipped_bit",
+	"unsigned: fails with any error":   "flipped_bit",
+	"unsigned: takes half a payload":   "truncated",
+	"unsigned: needs no header":        "missing_header",
+	"unsigned: refuses with any error": "missing_header",
 }
 
 // TestSuiteNoticesEveryDefect runs the suite on a toy platform with one defect
@@ -123,7 +131,8 @@ func TestToy(t *testing.T) {
 	if dir == "" {
 		t.Skip("only started by TestSuiteNoticesEveryDefect")
 	}
-	p := &toy{defect: os.Getenv("TOY_DEFECT")}
+	defect, unsigned := strings.CutPrefix(os.Getenv("TOY_DEFECT"), "unsigned: ")
+	p := &toy{defect: defect, unsigned: unsigned}
 	handlerstest.Webhook(t, handlerstest.Case{
 		Platform: handlers.Platform{
 			Name: "toy",
@@ -143,13 +152,16 @@ func TestToy(t *testing.T) {
 		},
 		Payload:  func(recorded []byte) []byte { return recorded },
 		Required: []string{"x-toy"},
+		Unsigned: unsigned,
 	})
 }
 
-// toy is a platform with a defect. A header holds a keyed hash of the body.
+// toy is a platform with a defect. A header holds a keyed hash of the body,
+// or, if it is unsigned, anything.
 type toy struct {
-	defect string
-	count  atomic.Int64
+	defect   string
+	unsigned bool
+	count    atomic.Int64
 }
 
 func digest(body []byte) string {
@@ -162,7 +174,7 @@ func (p *toy) Authenticate(r handlers.Request) (handlers.Authentic, error) {
 	if p.defect == "needs another header" && r.Header.Get("X-Other") == "" {
 		return handlers.Authentic{}, &handlers.RefusedError{Reason: handlers.ReasonHeader}
 	}
-	verified := got == digest(r.Body)
+	verified := got == digest(r.Body) || p.unsigned && got != ""
 	switch p.defect {
 	case "accepts everything":
 		verified = got != ""
@@ -190,6 +202,8 @@ func (p *toy) Authenticate(r handlers.Request) (handlers.Authentic, error) {
 		r.Header.Set("X-Other", "z")
 	case "has no content":
 		a.Content = [32]byte{}
+	case "has one content":
+		a.Content = [32]byte{1}
 	}
 	return a, nil
 }
