@@ -25,6 +25,7 @@ import (
 type Signer struct {
 	key         *rsa.PrivateKey
 	certificate []byte
+	url         string // of its certificate
 }
 
 // NewSigner returns a signer with a new RSA key of 2048 bits and a certificate
@@ -64,11 +65,19 @@ func (s *Signer) SelfSigned(from, to time.Time) ([]byte, error) {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), nil
 }
 
+// At returns a signer with the same key whose envelopes say that their
+// certificate is at a URL.
+func (s *Signer) At(url string) *Signer { return &Signer{s.key, s.certificate, url} }
+
 // Sign returns e with its signature. An empty SignatureVersion becomes "1",
-// which is what SNS topics do unless told otherwise.
+// which is what SNS topics do unless told otherwise, and an empty
+// SigningCertURL what [Signer.At] says.
 func (s *Signer) Sign(e Envelope) (Envelope, error) {
 	if e.SignatureVersion == "" {
 		e.SignatureVersion = "1"
+	}
+	if e.SigningCertURL == "" {
+		e.SigningCertURL = s.url
 	}
 	text := []byte(e.stringToSign())
 	var signature []byte
