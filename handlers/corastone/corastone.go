@@ -1,7 +1,9 @@
 // Package corastone hears what a Corastone node pushes: Sequence Entries inside
-// Amazon SNS envelopes. It verifies the envelope's signature with pinned
-// certificates, and translates the four kinds of entry (transaction,
-// orchestration, error, job) and the two confirmations of a subscription.
+// Amazon SNS envelopes, or bare ones from a relay. It verifies the envelope's
+// signature with the certificate that it names or with pinned ones, or has the
+// relay show a shared secret, and translates the four kinds of entry
+// (transaction, orchestration, error, job) and the two confirmations of a
+// subscription.
 //
 // Facts about the entries come from Corastone's Integration API guide
 // (Integration topics; Event retrieval, Get Sequence Data), facts about the

@@ -26,16 +26,55 @@ var (
 	sent     = "2026-02-03T04:05:06.789Z"
 )
 
+// TestWebhook tests each way to authenticate. A way changes nothing of what an
+// entry becomes, so that those that look at no signature need few recordings.
 func TestWebhook(t *testing.T) {
-	handlerstest.Webhook(t, handlerstest.Case{
-		Platform: corastone.Platform(),
-		Settings: settings(t),
-		Dir:      "testdata",
-		Push: func(t *testing.T, recorded []byte) handlers.Request {
-			return request(sign(t, envelope(recorded)))
+	sns := newSNS(t)
+	knows := func(r handlers.Request) handlers.Request {
+		r.Header.Set("X-Push-Secret", secret)
+		return r
+	}
+	for name, c := range map[string]handlerstest.Case{
+		"pinned": {
+			Settings: settings(t),
+			Push:     func(t *testing.T, recorded []byte) handlers.Request { return request(sign(t, envelope(recorded))) },
 		},
-		Payload: func(recorded []byte) []byte { return envelope(recorded).Body() },
-	})
+		"required": {
+			Settings: sns.settings(t),
+			Means:    sns.means(),
+			Push:     func(t *testing.T, recorded []byte) handlers.Request { return request(sns.sign(t, envelope(recorded))) },
+		},
+		"header": {
+			Settings: headerSettings(t),
+			Dir:      "testdata/few",
+			Push:     func(_ *testing.T, recorded []byte) handlers.Request { return knows(request(envelope(recorded))) },
+			Required: []string{"X-Push-Secret"},
+			Unsigned: true,
+		},
+		"off": {
+			Settings: offSettings(t),
+			Dir:      "testdata/few",
+			Push:     func(_ *testing.T, recorded []byte) handlers.Request { return request(envelope(recorded)) },
+			Unsigned: true,
+		},
+		"header, bare": {
+			Settings: headerSettings(t),
+			Dir:      "testdata/few",
+			Push:     func(_ *testing.T, recorded []byte) handlers.Request { return knows(bare(recorded)) },
+			Payload:  func(recorded []byte) []byte { return recorded },
+			Required: []string{"X-Push-Secret"},
+			Unsigned: true,
+		},
+	} {
+		c.Platform = corastone.Platform()
+		if c.Dir == "" {
+			c.Dir = "testdata"
+		}
+		if c.Payload == nil {
+			c.Payload = func(recorded []byte) []byte { return envelope(recorded).Body() }
+		}
+		t.Run(name, func(t *testing.T) { handlerstest.Webhook(t, c) })
+	}
 }
 
 // envelope wraps what was recorded, unless it is an envelope: confirmations
@@ -110,7 +149,12 @@ func settings(t testing.TB) *corastone.Settings {
 
 func open(t testing.TB, s *corastone.Settings) handlers.Webhook {
 	t.Helper()
-	source, err := corastone.Platform().Open("corastone", s, handlers.Means{})
+	return openWith(t, s, handlers.Means{})
+}
+
+func openWith(t testing.TB, s *corastone.Settings, means handlers.Means) handlers.Webhook {
+	t.Helper()
+	source, err := corastone.Platform().Open("corastone", s, means)
 	if err != nil {
 		t.Fatal(err)
 	}

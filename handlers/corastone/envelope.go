@@ -1,12 +1,16 @@
 package corastone
 
 import (
+	"strings"
+
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
-// envelope is what SNS posts, as far as a signature covers it. Its names are
-// matched to the letter, at the top level only. What the signature does not
-// cover (UnsubscribeURL, MessageAttributes) is not looked at.
+// envelope is what SNS posts, as far as a signature covers it, and what is
+// needed to verify that. Its names are matched to the letter, at the top level
+// only. What else the signature does not cover (UnsubscribeURL,
+// MessageAttributes) is not looked at.
 // https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html
 type envelope struct {
 	Type             string  `json:"Type"`
@@ -22,6 +26,11 @@ type envelope struct {
 	// LambdaSubscribeURL is how SNS spells it for Lambda; some relays pass
 	// that on. It counts only where the other is absent.
 	LambdaSubscribeURL *string `json:"SubscribeUrl"`
+
+	// No signature covers these, and where they don't matter they may be
+	// anything.
+	SigningCertURL       jsontext.Value `json:"SigningCertURL"`
+	LambdaSigningCertURL jsontext.Value `json:"SigningCertUrl"`
 }
 
 // maxMessageID is far above the 36 characters that a MessageId has.
@@ -67,6 +76,20 @@ func (e *envelope) role() string {
 		return RoleUnsubscribe
 	}
 	return ""
+}
+
+// signingCertURL returns where e says that its signer's certificate is, "" if
+// it says nothing.
+func (e *envelope) signingCertURL() string {
+	value := e.SigningCertURL
+	if value == nil {
+		value = e.LambdaSigningCertURL
+	}
+	url, err := jsontext.AppendUnquote(nil, value)
+	if err != nil || strings.TrimSpace(string(url)) == "" {
+		return ""
+	}
+	return string(url)
 }
 
 // signed returns the string to sign: names and decoded values in the order of

@@ -17,7 +17,7 @@ var topicARN = regexp.MustCompile(`^arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]+:[A-Za-z
 
 // open makes a source of settings. It reports everything that is wrong with
 // them at once.
-func open(name string, settings any, _ handlers.Means, now time.Time) (handlers.Source, error) {
+func open(name string, settings any, means handlers.Means, now time.Time) (handlers.Source, error) {
 	s, ok := settings.(*Settings)
 	if !ok {
 		return handlers.Source{}, fmt.Errorf("settings are %T, not those of %s", settings, Name)
@@ -25,7 +25,7 @@ func open(name string, settings any, _ handlers.Means, now time.Time) (handlers.
 	if s.Push == nil {
 		return handlers.Source{}, fmt.Errorf("%w: this version of %s only receives pushes; set push", handlers.ErrNoPush, Name)
 	}
-	push, warnings, err := s.Push.open(now)
+	push, warnings, err := s.Push.open(means, now)
 	if err != nil {
 		return handlers.Source{}, err
 	}
@@ -40,32 +40,105 @@ func open(name string, settings any, _ handlers.Means, now time.Time) (handlers.
 	return handlers.Source{Name: name, Platform: Name, Push: push, Warnings: warnings}, nil
 }
 
-func (p *Push) open(now time.Time) (*handlers.Push, []string, error) {
+func (p *Push) open(means handlers.Means, now time.Time) (*handlers.Push, []string, error) {
 	problems := p.problems()
 	allow, err := p.prefixes()
 	problems = append(problems, err)
-	pins, err := readPins(p.Certificates)
-	problems = append(problems, err)
+	hook := &webhook{topics: slices.Clone(p.Topics), maxAge: p.MaxAge.Std()}
+	out := &handlers.Push{Allow: allow, Webhook: hook}
+	warnings := p.warnings()
+	more, err := p.authenticate(hook, out, means, now)
+	warnings, problems = append(warnings, more...), append(problems, err)
 	if err := errors.Join(problems...); err != nil {
 		return nil, nil, err
 	}
-	out := &handlers.Push{
-		Allow:   allow,
-		Webhook: &webhook{topics: slices.Clone(p.Topics), keys: pins.keys, maxAge: p.MaxAge.Std()},
+	return out, warnings, nil
+}
+
+// authenticate has hook authenticate pushes as p.Signature says, and adds to
+// out the certificates that this depends on.
+func (p *Push) authenticate(hook *webhook, out *handlers.Push, means handlers.Means, now time.Time) (warnings []string, err error) {
+	switch p.Signature {
+	case SignatureRequired:
+		bundle, certificates, err := p.fetched(means)
+		if err != nil {
+			return nil, err
+		}
+		hook.verify = certificates.verify
+		out.Certificates = append(out.Certificates, expiry(bundle)...)
+		return ending("push.ca_bundle", bundle, now,
+			"no push is verified with it any more; add the one that followed it",
+			"add the one that follows it"), nil
+	case SignaturePinned:
+		pins, certificates, err := readPins(p.Certificates)
+		if err != nil {
+			return nil, err
+		}
+		hook.verify = pins.verify
+		out.Certificates = append(out.Certificates, expiry(certificates)...)
+		return ending("push.certificates", certificates, now,
+			"it still verifies, but ask for the one that followed it",
+			"ask for the one that follows it"), nil
+	case SignatureHeader:
+		secret, warnings, err := readHeader(p.Header)
+		hook.secret = secret
+		return warnings, err
+	case SignatureOff:
+		return []string{"push.signature is off: whoever calls from an allowed address is believed"}, nil
+	default:
+		return nil, fmt.Errorf("push.signature is %q, which is none of required, pinned, header and off", string(p.Signature))
 	}
-	for _, pin := range pins.certificates {
-		out.Certificates = append(out.Certificates, handlers.Certificate{Name: pin.name, NotAfter: pin.notAfter})
+}
+
+// fetched prepares that certificates are fetched.
+func (p *Push) fetched(means handlers.Means) ([]named, *certificates, error) {
+	origins, err := p.origins()
+	problems := []error{err}
+	var bundle []named
+	if p.CABundle.Path != "" {
+		bundle, err = readCertificates("push.ca_bundle", []handlers.File{p.CABundle}, issues)
+		problems = append(problems, err)
 	}
-	return out, append(p.warnings(), pins.warnings(now)...), nil
+	if means.Fetch == nil {
+		problems = append(problems, errors.New("push.signature is required, but there is no way to fetch certificates here"))
+	}
+	if err := errors.Join(problems...); err != nil {
+		return nil, nil, err
+	}
+	return bundle, newCertificates(means.Fetch, origins, newAuthorities(means.Roots, bundle)), nil
+}
+
+// origins says where the certificates of each topic come from.
+func (p *Push) origins() (map[string]origin, error) {
+	if len(p.Regions) == 0 {
+		return nil, errors.New("push.regions is empty: with signature: required it names the AWS regions of the topics, like us-east-1")
+	}
+	var problems []error
+	regions := map[string]origin{}
+	for i, region := range p.Regions {
+		o, ok := originOf(region)
+		if !ok {
+			problems = append(problems, fmt.Errorf("push.regions[%d] is not an AWS region whose certificates are known, like us-east-1", i))
+		}
+		regions[region] = o
+	}
+	topics := map[string]origin{}
+	for i, topic := range p.Topics {
+		if !topicARN.MatchString(topic) {
+			continue // which is told already
+		}
+		o, ok := regions[regionOf(topic)]
+		if !ok {
+			problems = append(problems, fmt.Errorf("push.topics[%d] is in a region that push.regions does not name", i))
+		}
+		topics[topic] = o
+	}
+	return topics, errors.Join(problems...)
 }
 
 // problems lists what this version can't do and what leaves the gate open.
 func (p *Push) problems() []error {
 	var problems []error
-	if p.Signature != SignaturePinned {
-		problems = append(problems, fmt.Errorf("push.signature is %q, but this version verifies with pinned certificates only: "+
-			"set signature: pinned, and in certificates the files of the SNS certificates that sign", string(p.Signature)))
-	}
 	if p.ClientCA.Path != "" {
 		problems = append(problems, errors.New("push.client_ca: this version does not check client certificates; remove it, and have a proxy check them"))
 	}
@@ -106,9 +179,15 @@ func (p *Push) warnings() []string {
 	for _, setting := range []struct {
 		name string
 		set  bool
-	}{{"regions", len(p.Regions) > 0}, {"ca_bundle", p.CABundle.Path != ""}, {"header", p.Header != nil}} {
-		if setting.set {
-			warnings = append(warnings, "push."+setting.name+" has no effect with signature: pinned")
+		with Signature
+	}{
+		{"regions", len(p.Regions) > 0, SignatureRequired},
+		{"ca_bundle", p.CABundle.Path != "", SignatureRequired},
+		{"certificates", len(p.Certificates) > 0, SignaturePinned},
+		{"header", p.Header != nil, SignatureHeader},
+	} {
+		if setting.set && p.Signature != setting.with {
+			warnings = append(warnings, fmt.Sprintf("push.%s has no effect with signature: %s", setting.name, p.Signature))
 		}
 	}
 	for _, prefix := range p.Allow {

@@ -49,13 +49,36 @@ func TestSourceDoesNotOpenUnlessItAuthenticates(t *testing.T) {
 	files := func(f ...handlers.File) func(*corastone.Settings) {
 		return func(s *corastone.Settings) { s.Push.Certificates = f }
 	}
+	required := func(regions ...string) func(*corastone.Settings) {
+		return func(s *corastone.Settings) {
+			s.Push.Signature, s.Push.Regions = corastone.SignatureRequired, regions
+		}
+	}
+	bundle := func(f handlers.File) func(*corastone.Settings) {
+		return func(s *corastone.Settings) {
+			required("eu-central-1")(s)
+			s.Push.CABundle = f
+		}
+	}
 	for name, c := range map[string]struct {
 		spoil func(*corastone.Settings)
 		want  []string
 	}{
-		"required":              {func(s *corastone.Settings) { s.Push.Signature = corastone.SignatureRequired }, []string{"push.signature", "signature: pinned", "certificates"}},
-		"header":                {func(s *corastone.Settings) { s.Push.Signature = corastone.SignatureHeader }, []string{"push.signature", "signature: pinned"}},
-		"off":                   {func(s *corastone.Settings) { s.Push.Signature = corastone.SignatureOff }, []string{"push.signature", "signature: pinned"}},
+		"required, no regions":  {required(), []string{"push.regions", "us-east-1"}},
+		"required, not fetched": {required("eu-central-1"), []string{"push.signature", "fetch"}},
+		"region misspelt":       {required("eu-central-1", "eu-central"), []string{"push.regions[1]"}},
+		"region of a bucket":    {required("eu-central-1", "s3-us-west-2"), []string{"push.regions[1]"}},
+		"region and a host":     {required("eu-central-1", "us-east-1.evil.example#"), []string{"push.regions[1]"}},
+		"region in capitals":    {required("EU-CENTRAL-1"), []string{"push.regions[0]", "push.topics[0]"}},
+		"isolated region":       {required("eu-central-1", "us-iso-east-1", "eu-isoe-west-1", "eusc-de-east-1"), []string{"push.regions[1]", "push.regions[2]", "push.regions[3]"}},
+		"topic elsewhere":       {required("us-east-1"), []string{"push.topics[0]", "push.regions"}},
+		"bundle unread":         {bundle(handlers.File{Path: "folder"}), []string{"push.ca_bundle", "folder"}},
+		"bundle empty":          {bundle(certificate("a.pem", nil)), []string{"push.ca_bundle", "a.pem"}},
+		"bundle text":           {bundle(certificate("a.pem", []byte("hello"))), []string{"push.ca_bundle", "a.pem"}},
+		"bundle with a key":     {bundle(certificate("a.pem", private)), []string{"push.ca_bundle", "a.pem"}},
+		"bundle with a leaf":    {bundle(certificate("a.pem", good)), []string{"push.ca_bundle", "a.pem", "authorities"}},
+		"header":                {func(s *corastone.Settings) { s.Push.Signature = corastone.SignatureHeader }, []string{"push.header"}},
+		"unknown signature":     {func(s *corastone.Settings) { s.Push.Signature = "none" }, []string{"push.signature", "pinned"}},
 		"no signature":          {func(s *corastone.Settings) { s.Push.Signature = "" }, []string{"push.signature"}},
 		"client_ca":             {func(s *corastone.Settings) { s.Push.ClientCA.Path = "ca.pem" }, []string{"push.client_ca"}},
 		"confirm_subscriptions": {func(s *corastone.Settings) { s.Push.ConfirmSubscriptions = true }, []string{"push.confirm_subscriptions"}},

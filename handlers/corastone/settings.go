@@ -17,12 +17,12 @@ type Settings struct {
 type Push struct {
 	Allow                []handlers.Prefix `yaml:"allow" validate:"required,min=1" doc:"Addresses or CIDRs that may push: Org Static IP 1 and 2 of the onboarding."`
 	Topics               []string          `yaml:"topics" validate:"required,min=1,unique,dive,required,max=512" doc:"ARNs of the SNS topics that are yours."`
-	Signature            Signature         `yaml:"signature" validate:"oneof=required pinned header off" insecure:"off" doc:"What verifies a push: required, pinned, header or off. This version knows pinned."`
-	Regions              []string          `yaml:"regions" validate:"dive,required" doc:"AWS regions of the topics; for signature: required."`
-	CABundle             handlers.File     `yaml:"ca_bundle" doc:"More roots and intermediates; for signature: required."`
+	Signature            Signature         `yaml:"signature" validate:"oneof=required pinned header off" insecure:"off" doc:"What verifies a push: required (the certificate that it names, fetched), pinned (certificates), header (a shared secret), or off (nothing, for tests)."`
+	Regions              []string          `yaml:"regions" validate:"dive,required" doc:"AWS regions of the topics, whose hosts certificates are fetched from; for signature: required."`
+	CABundle             handlers.File     `yaml:"ca_bundle" doc:"A file or folder of more roots and intermediates; for signature: required."`
 	Certificates         []handlers.File   `yaml:"certificates" doc:"Files or folders of the certificates that sign, and no others, whatever SigningCertURL says; for signature: pinned."`
 	Header               *Header           `yaml:"header" doc:"A header with a shared secret; for signature: header."`
-	ClientCA             handlers.File     `yaml:"client_ca" doc:"Who issues the TLS certificates that callers must show. Not in this version."`
+	ClientCA             handlers.File     `yaml:"client_ca" doc:"Who issues the TLS certificates that callers must show; needs ingress.tls."`
 	ConfirmSubscriptions bool              `yaml:"confirm_subscriptions" doc:"Confirm a subscription without asking an operator. Not in this version."`
 	MaxAge               handlers.Duration `yaml:"max_age" validate:"gt=0" doc:"Age from which a push is put into quarantine; at most 30d."`
 }
@@ -30,18 +30,18 @@ type Push struct {
 // Signature says what verifies an envelope.
 type Signature string
 
-// The ways to verify an envelope. This version knows pinned.
+// The ways to verify an envelope.
 const (
 	SignatureRequired Signature = "required" // the certificate that SigningCertURL names, fetched
 	SignaturePinned   Signature = "pinned"   // the configured certificates, whatever SigningCertURL says
-	SignatureHeader   Signature = "header"   // a shared secret in a header
-	SignatureOff      Signature = "off"      // nothing
+	SignatureHeader   Signature = "header"   // a shared secret in a header; bare entries too
+	SignatureOff      Signature = "off"      // nothing; bare entries too
 )
 
 // Header is a header with a shared secret.
 type Header struct {
 	Name    string            `yaml:"name" validate:"required" doc:"Name of the header."`
-	Secrets []handlers.Secret `yaml:"secrets" validate:"required,min=1,dive" doc:"Values of which one must be there."`
+	Secrets []handlers.Secret `yaml:"secrets" validate:"required,min=1,dive" doc:"Values of which one must be there; two while one replaces the other."`
 }
 
 // API says where Corastone's Integration API is, and who asks it.

@@ -1,12 +1,8 @@
 package corastone
 
 import (
-	"crypto"
-	"crypto/fips140"
-	"crypto/rsa"
-	"crypto/sha1" // SignatureVersion 1, the default of SNS topics
 	"crypto/sha256"
-	"encoding/base64"
+	"encoding/hex"
 	"net/http"
 	"slices"
 	"strings"
@@ -18,83 +14,114 @@ import (
 // maxSkew is how far ahead of our clock an envelope's Timestamp may be.
 const maxSkew = 5 * time.Minute
 
-// webhook verifies SNS envelopes with pinned keys. It never changes, so it is
-// safe for concurrent use.
+// webhook decides whether a push is authentic. It never changes, apart from
+// the certificates that it gets to know, and is safe for concurrent use.
 type webhook struct {
 	topics []string
-	keys   []*rsa.PublicKey
 	maxAge time.Duration
+	// secret is what a caller must know; nil: nothing.
+	secret *sharedSecret
+	// verify returns nil only if the signature of an envelope with that
+	// content is good, at a time. Nil: whoever may call is believed, so that
+	// signatures are not looked at and bare entries do too.
+	verify func(e *envelope, c content, at time.Time) error
 }
 
-// Authenticate implements [handlers.Webhook]. It checks, in this order: that
-// the body is an envelope, that the x-amz-sns-* headers agree with it, its
-// topic, its signature. It neither changes nor keeps anything of r.
+// Authenticate implements [handlers.Webhook]. It checks, in this order: the
+// shared secret, that the body is an envelope, that the x-amz-sns-* headers
+// agree with it, its topic, its signature. It neither changes nor keeps
+// anything of r.
 func (w *webhook) Authenticate(r handlers.Request) (handlers.Authentic, error) {
 	if compressed(r.Header) {
-		return handlers.Authentic{}, &handlers.UncheckableError{Detail: "body is compressed"}
+		return handlers.Authentic{}, uncheckable("body is compressed")
+	}
+	if w.secret != nil {
+		if err := w.secret.check(r.Header); err != nil {
+			return handlers.Authentic{}, err
+		}
 	}
 	e, problem := parseEnvelope(r.Body)
-	if problem != "" {
-		return handlers.Authentic{}, &handlers.UncheckableError{Detail: problem}
+	switch {
+	case problem == "":
+		return w.fromEnvelope(r, &e)
+	case w.verify == nil:
+		return w.fromEntry(r)
+	default:
+		return handlers.Authentic{}, uncheckable(problem)
 	}
+}
+
+func (w *webhook) fromEnvelope(r handlers.Request, e *envelope) (handlers.Authentic, error) {
 	if name, ok := e.agrees(r.Header); !ok {
 		return handlers.Authentic{}, refused(handlers.ReasonHeader, name+" differs from the body")
 	}
 	if !slices.Contains(w.topics, e.TopicARN) {
 		return handlers.Authentic{}, refused(handlers.ReasonTopic, "TopicArn is none of the configured topics")
 	}
-	signed := e.signed()
-	content := sha256.Sum256(signed)
-	if err := w.verify(&e, signed, content); err != nil {
-		return handlers.Authentic{}, err
-	}
 	sent, err := time.Parse(time.RFC3339, e.Timestamp)
+	at := sent
+	if err != nil {
+		at = r.Received
+	}
+	c := contentOf(e)
+	if w.verify != nil {
+		if err := w.verify(e, c, at); err != nil {
+			return handlers.Authentic{}, err
+		}
+	}
 	age := r.Received.Sub(sent)
 	return handlers.Authentic{
 		Role:        e.role(),
 		TransportID: e.TopicARN + "/" + e.MessageID,
-		Content:     content,
+		Content:     c.sum256,
 		Sent:        sent,
 		Stale:       err != nil || age > w.maxAge || age < -maxSkew,
 	}, nil
 }
 
-// verify returns nil only if one of the keys made the envelope's signature.
-func (w *webhook) verify(e *envelope, signed []byte, sum256 [32]byte) error {
-	var digest []byte
-	var hash crypto.Hash
-	switch e.SignatureVersion {
-	case "1":
-		// Where only FIPS 140-3 algorithms may be used, SHA-1 panics.
-		if fips140.Enforced() {
-			return &handlers.UncheckableError{Detail: "SignatureVersion 1 needs SHA-1, which FIPS 140-3 forbids; have the topic use version 2"}
-		}
-		sum := sha1.Sum(signed)
-		digest, hash = sum[:], crypto.SHA1
-	case "2":
-		digest, hash = sum256[:], crypto.SHA256
-	default:
-		return refused(handlers.ReasonSignature, "SignatureVersion is neither 1 nor 2")
+// fromEntry takes the body for a bare entry, as a relay or SNS's raw delivery
+// sends it. What it says may turn out unusable; it is not lost then.
+func (w *webhook) fromEntry(r handlers.Request) (handlers.Authentic, error) {
+	sns := func(name string) []string {
+		return slices.DeleteFunc(slices.Clone(r.Header[name]), func(v string) bool { return v == "" })
 	}
-	signature, err := base64.StdEncoding.Strict().DecodeString(e.Signature)
-	if err != nil || len(signature) == 0 {
-		return refused(handlers.ReasonSignature, "Signature is not base64")
-	}
-	for _, key := range w.keys {
-		if rsa.VerifyPKCS1v15(key, hash, digest, signature) == nil {
-			return nil
+	for _, typ := range sns(headerType) {
+		if typ != "Notification" { // the others are never delivered raw
+			return handlers.Authentic{}, refused(handlers.ReasonHeader, "x-amz-sns-message-type differs from the body, which is no envelope")
 		}
 	}
-	return refused(handlers.ReasonSignature, "no pinned certificate verifies it")
+	for _, topic := range sns(headerTopic) {
+		if !slices.Contains(w.topics, topic) {
+			return handlers.Authentic{}, refused(handlers.ReasonTopic, "x-amz-sns-topic-arn is none of the configured topics")
+		}
+	}
+	ids := slices.Compact(sns(headerID))
+	if len(ids) > 1 || len(ids) == 1 && len(ids[0]) > maxMessageID {
+		return handlers.Authentic{}, refused(handlers.ReasonHeader, "x-amz-sns-message-id is there with several values, or too long")
+	}
+	a := handlers.Authentic{Role: RoleEntry, Content: sha256.Sum256(r.Body)}
+	a.TransportID = hex.EncodeToString(a.Content[:])
+	if len(ids) == 1 {
+		a.TransportID = ids[0]
+	}
+	return a, nil
 }
 
+// The headers that SNS sets, in canonical form. They are not signed.
+// https://docs.aws.amazon.com/sns/latest/dg/http-header.html
+const (
+	headerType  = "X-Amz-Sns-Message-Type"
+	headerID    = "X-Amz-Sns-Message-Id"
+	headerTopic = "X-Amz-Sns-Topic-Arn"
+)
+
 // agrees reports whether the headers that SNS sets, where they say anything,
-// say what the body says, and which does not. They are not signed.
+// say what the body says, and which does not.
 func (e *envelope) agrees(h http.Header) (name string, ok bool) {
 	for _, header := range []struct{ name, value string }{
-		{"X-Amz-Sns-Message-Type", e.Type},
-		{"X-Amz-Sns-Message-Id", e.MessageID},
-		{"X-Amz-Sns-Topic-Arn", e.TopicARN},
+		{headerType, e.Type},
+		{headerID, e.MessageID},
+		{headerTopic, e.TopicARN},
 	} {
 		for _, value := range h[header.name] {
 			if value != "" && value != header.value {
@@ -114,3 +141,5 @@ func compressed(h http.Header) bool {
 func refused(reason handlers.Reason, detail string) error {
 	return &handlers.RefusedError{Reason: reason, Detail: detail}
 }
+
+func uncheckable(detail string) error { return &handlers.UncheckableError{Detail: detail} }
