@@ -85,6 +85,10 @@ type Config struct {
 	// DrainDelay is how long pushes are still taken after Drain, while those
 	// who ask /readyz find out.
 	DrainDelay time.Duration
+	// Refused hears of pushes that were refused though their caller is on the
+	// source's list. It must not block, and keeps nothing of the header and
+	// the body unless it copies them. Nil: nobody hears.
+	Refused func(handlers.Refusal)
 
 	Registerer prometheus.Registerer
 	Log        *slog.Logger
@@ -105,6 +109,7 @@ type Server struct {
 	updating sync.Mutex
 	metrics  *metrics
 	refusals *refusals
+	refused  func(handlers.Refusal) // may be nil
 	log      *slog.Logger
 
 	drainDelay time.Duration
@@ -127,6 +132,7 @@ func New(l net.Listener, cfg Config) (*Server, error) {
 		slots:      make(chan struct{}, orDefault(cfg.MaxInFlight, DefaultMaxInFlight)),
 		buffers:    sync.Pool{New: func() any { return new(bytes.Buffer) }},
 		refusals:   newRefusals(cfg.Log),
+		refused:    cfg.Refused,
 		log:        cfg.Log,
 		drainDelay: cfg.DrainDelay,
 	}

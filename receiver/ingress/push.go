@@ -97,10 +97,12 @@ func (s *Server) push(c echo.Context) error {
 	body := s.buffers.Get().(*bytes.Buffer)
 	defer s.giveBack(body)
 	if err := s.read(c, body); err != nil {
+		s.tellRefused(r, src, q.caller, err, nil, start)
 		return err
 	}
 	receipt, authentic, err := s.accept(r, src, body.Bytes(), start)
 	if err != nil {
+		s.tellRefused(r, src, q.caller, err, body.Bytes(), start)
 		return err
 	}
 	src.accepted(receipt.Outcome, start, authentic)
