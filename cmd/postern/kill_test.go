@@ -18,7 +18,7 @@ import (
 )
 
 // long reports whether tests may take minutes, as they may in CI.
-func long() bool { return os.Getenv("POSTERN_LONG") != "" }
+func long() bool { return os.Getenv("LONG_TESTS") != "" }
 
 // TestKillLosesNothingAndTellsNothingTwice kills the receiver in mid-load
 // again and again. The server forgets ids after a second, so that only the
