@@ -108,9 +108,12 @@ func (a *app) openIngress() error {
 	a.ingress, err = ingress.New(l, ingress.Config{
 		Sources:        sources,
 		Journal:        a.journal,
+		ClientIP:       ingress.ClientIP(c.ClientIP),
+		TrustedProxies: prefixes(c.TrustedProxies),
 		Certificate:    certificate,
 		MaxBody:        int64(c.MaxBody),
 		MaxConnections: c.MaxConnections,
+		DrainDelay:     c.DrainDelay.Std(),
 		Registerer:     a.registry,
 		Log:            a.log,
 	})
@@ -155,6 +158,7 @@ func (a *app) run(ctx context.Context) error {
 // what it can in time.
 func (a *app) stop(relays <-chan *relay.Relay) {
 	a.ingress.Drain()
+	<-time.After(a.cfg.Ingress.DrainDelay.Std())
 	end, cancel := context.WithTimeout(context.Background(), ingressGrace)
 	defer cancel()
 	if err := a.ingress.Shutdown(end); err != nil {

@@ -38,10 +38,11 @@ type Path string
 type Ingress struct {
 	Listen         string            `yaml:"listen" validate:"listen" doc:"Address to listen on."`
 	TLS            *TLS              `yaml:"tls" doc:"Serve HTTPS."`
-	ClientIP       string            `yaml:"client_ip" validate:"oneof=direct forwarded proxy-protocol" doc:"Where a caller's address is taken from. This version knows direct only."`
-	TrustedProxies []handlers.Prefix `yaml:"trusted_proxies" doc:"Proxies whose word on a caller's address is believed."`
+	ClientIP       string            `yaml:"client_ip" validate:"oneof=direct forwarded proxy-protocol" doc:"Where a caller's address is taken from: the socket, the proxies' X-Forwarded-For, or their PROXY header."`
+	TrustedProxies []handlers.Prefix `yaml:"trusted_proxies" doc:"Proxies whose word on a caller's address is believed, unless client_ip is direct."`
 	MaxBody        handlers.Size     `yaml:"max_body" validate:"min=1024,max=4194304" doc:"Largest body that is read."`
 	MaxConnections int               `yaml:"max_connections" validate:"min=1" doc:"Connections at a time."`
+	DrainDelay     handlers.Duration `yaml:"drain_delay" validate:"max=5m" doc:"How long pushes are still taken at the end, while /readyz says 503 already."`
 }
 
 // TLS is the certificate of a listener.

@@ -59,6 +59,7 @@ func loadConfig(paths, environ []string, platforms []handlers.Platform) (*Config
 	l.complete()
 	l.check()
 	l.open()
+	l.shadowed()
 
 	l.cfg.Warnings = sortProblems(l.warnings, l.files)
 	if l.full() {

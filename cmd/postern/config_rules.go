@@ -3,10 +3,12 @@ package main
 import (
 	"bytes"
 	"net"
+	"net/netip"
 	"slices"
 	"strconv"
 
 	"github.com/seed75441868/postern/handlers"
+	"github.com/seed75441868/postern/receiver/ingress"
 	"github.com/seed75441868/postern/schemas"
 )
 
@@ -31,12 +33,47 @@ var rules = []func(*loading){
 
 func ingressRules(l *loading) {
 	in := l.cfg.Ingress
-	if in.ClientIP == "forwarded" || in.ClientIP == "proxy-protocol" {
-		l.faultAt("ingress.client_ip", "can't be %s in this version; use direct", in.ClientIP)
+	switch mode := ingress.ClientIP(in.ClientIP); mode {
+	case ingress.Direct:
+		if len(in.TrustedProxies) > 0 {
+			l.warnAt("ingress.trusted_proxies", "has no effect with `client_ip: direct`: nobody's word on a caller's address is believed")
+		}
+	case ingress.Forwarded, ingress.ProxyProtocol:
+		if len(in.TrustedProxies) == 0 {
+			l.faultAt("ingress.client_ip", "is %s, which needs ingress.trusted_proxies: those whose word on a caller's address is believed", mode)
+		} else if err := mode.Check(prefixes(in.TrustedProxies)); err != nil {
+			l.faultAt("ingress.trusted_proxies", "%s", err)
+		}
 	}
-	if len(in.TrustedProxies) > 0 {
-		l.faultAt("ingress.trusted_proxies", "must be empty in this version, which knows `client_ip: direct` only")
+}
+
+// shadowed warns of callers who can't push: with X-Forwarded-For the address of
+// a trusted proxy is nobody's.
+func (l *loading) shadowed() {
+	if l.cfg.Ingress.ClientIP != string(ingress.Forwarded) {
+		return
 	}
+	for _, s := range l.cfg.Sources {
+		if s.Opened.Push == nil {
+			continue
+		}
+		for _, allowed := range s.Opened.Push.Allow {
+			for _, proxy := range l.cfg.Ingress.TrustedProxies {
+				if proxy.Bits() <= allowed.Bits() && proxy.Overlaps(allowed) {
+					l.warnAt(join(join("sources", s.Name), "push.allow"), "has %s, which can never push: it is in ingress.trusted_proxies", allowed)
+				}
+			}
+		}
+	}
+}
+
+// prefixes returns settings as what they are.
+func prefixes(settings []handlers.Prefix) []netip.Prefix {
+	list := make([]netip.Prefix, 0, len(settings))
+	for _, p := range settings {
+		list = append(list, p.Prefix)
+	}
+	return list
 }
 
 func opsRules(l *loading) {

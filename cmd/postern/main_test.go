@@ -59,7 +59,11 @@ func fake() handlers.Platform {
 			case "odd":
 				return handlers.Source{Name: name, Warnings: []string{"login is odd", "an odd source"}}, nil
 			default:
-				return handlers.Source{Name: name, Platform: "fake"}, nil
+				src := handlers.Source{Name: name, Platform: "fake"}
+				if s.Push != nil {
+					src.Push = &handlers.Push{Allow: prefixes(s.Push.Allow)}
+				}
+				return src, nil
 			}
 		},
 	}
