@@ -42,7 +42,8 @@ func TestKillLosesNothingAndTellsNothingTwice(t *testing.T) {
 		eventually(t, "the load goes on", func() bool { return load.acked.Load() >= at || load.done() })
 		r.kill()
 		r.start()
-		load.target.Store(&r.push)
+		url := r.push
+		load.target.Store(&url)
 	}
 	load.wait()
 	r.kill() // also what was accepted last must not be lost
@@ -161,7 +162,7 @@ func (l *load) done() bool { return l.acked.Load() >= l.total }
 
 func (l *load) wait() {
 	l.t.Helper()
-	deadline := time.Now().Add(4 * time.Minute)
+	deadline := time.Now().Add(10 * time.Minute)
 	for !l.done() && !l.t.Failed() && time.Now().Before(deadline) {
 		pause(l.t.Context(), 10*time.Millisecond)
 	}
