@@ -10,7 +10,7 @@ import (
 
 // envelope2K is an envelope of about 2 KB, as a transaction that touched some
 // thirty assets makes it.
-func envelope2K(b *testing.B, version string) handlers.Request {
+func envelope2K(b *testing.B, s *corastonetest.Signer, version string) handlers.Request {
 	b.Helper()
 	n := corastonetest.NewNode(signer(b), corastonetest.Topic, 1)
 	assets := make([]string, 45)
@@ -19,18 +19,29 @@ func envelope2K(b *testing.B, version string) handlers.Request {
 	}
 	e := n.Notification(n.Process("createInvestment", "success", assets...))
 	e.Timestamp, e.SignatureVersion = sent, version
-	return request(sign(b, e))
+	return request(signWith(b, s, e))
 }
 
 func BenchmarkAuthenticate(b *testing.B) {
-	for _, version := range []string{"1", "2"} {
-		b.Run("v"+version, func(b *testing.B) {
-			webhook := open(b, settings(b))
-			r := envelope2K(b, version)
+	sns := newSNS(b)
+	fetched := sns.open(b)
+	for _, c := range []struct {
+		name    string
+		webhook handlers.Webhook
+		signer  *corastonetest.Signer
+		version string
+	}{
+		{"v1", open(b, settings(b)), signer(b), "1"},
+		{"v2", open(b, settings(b)), signer(b), "2"},
+		{"required", fetched, sns.signer, "2"},
+		{"off", open(b, offSettings(b)), signer(b), "2"},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			r := envelope2K(b, c.signer, c.version)
 			b.SetBytes(int64(len(r.Body)))
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := webhook.Authenticate(r); err != nil {
+				if _, err := c.webhook.Authenticate(r); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -39,7 +50,7 @@ func BenchmarkAuthenticate(b *testing.B) {
 }
 
 func BenchmarkNormalize(b *testing.B) {
-	d := delivery(corastone.RoleNotification, envelope2K(b, "2").Body)
+	d := delivery(corastone.RoleNotification, envelope2K(b, signer(b), "2").Body)
 	normalize := corastone.Platform().Normalize
 	b.SetBytes(int64(len(d.Payload)))
 	b.ReportAllocs()

@@ -180,8 +180,7 @@ func (c *certificates) room(now time.Time) bool {
 func (c *certificates) run(f *fetched, url, name string) {
 	f.err = uncheckable("the certificate could not be read") // unless something better is known
 	defer func() {
-		// Who reads certificates reads what others wrote; they say nothing to
-		// those who wait if that panics.
+		// This reads what others wrote, and nobody else would recover.
 		_ = recover()
 		f.forget = time.Now().Add(keepFor(f.err))
 		close(f.done)
@@ -192,6 +191,8 @@ func (c *certificates) run(f *fetched, url, name string) {
 	case c.slots <- struct{}{}:
 		defer func() { <-c.slots }()
 	case <-ctx.Done():
+	}
+	if ctx.Err() != nil {
 		f.err = uncheckable("too many certificates are asked for at once")
 		return
 	}

@@ -69,6 +69,12 @@ func (s *Signer) SelfSigned(from, to time.Time) ([]byte, error) {
 // certificate is at a URL.
 func (s *Signer) At(url string) *Signer { return &Signer{s.key, s.certificate, url} }
 
+// URL returns where the signer's certificate is, "" if nowhere.
+func (s *Signer) URL() string { return s.url }
+
+// Public returns the signer's key.
+func (s *Signer) Public() *rsa.PublicKey { return &s.key.PublicKey }
+
 // Sign returns e with its signature. An empty SignatureVersion becomes "1",
 // which is what SNS topics do unless told otherwise, and an empty
 // SigningCertURL what [Signer.At] says.
