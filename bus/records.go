@@ -4,17 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/seed75441868/postern/schemas"
 )
 
-// Delete deletes the message at a sequence if it has that id, and reports
-// whether it did. A message that isn't there, or is another one because the
-// stream was made anew, is left alone: it is safe to repeat. Its errors are
+// Delete deletes the record at a sequence if it is of that delivery, and
+// reports whether it did. A record that isn't there, or is another one because
+// the stream was made anew, is left alone: it is safe to repeat. Its errors are
 // transient, unless the stream allows no deletes.
-func (b *Bus) Delete(ctx context.Context, stream schemas.Stream, seq uint64, id string) (bool, error) {
+func (b *Bus) Delete(ctx context.Context, stream schemas.Stream, seq uint64, delivery string) (bool, error) {
 	m, err := b.Get(ctx, stream, seq)
 	if errors.Is(err, ErrNoMessage) {
 		return false, nil
@@ -22,7 +23,7 @@ func (b *Bus) Delete(ctx context.Context, stream schemas.Stream, seq uint64, id 
 	if err != nil {
 		return false, fmt.Errorf("delete: %w", err)
 	}
-	if ids := m.Header[schemas.HeaderMsgID]; len(ids) != 1 || ids[0] != id {
+	if of := m.Header[schemas.HeaderDelivery]; len(of) != 1 || of[0] != delivery {
 		return false, nil
 	}
 	ctx, cancel, err := b.attempt(ctx)
@@ -38,6 +39,23 @@ func (b *Bus) Delete(ctx context.Context, stream schemas.Stream, seq uint64, id 
 		return false, fmt.Errorf("delete from %s: %w", stream, explained(ctx, err))
 	}
 	return true, nil
+}
+
+// Told reports whether a stream has a message with that id and subject that
+// was stored since then. Unlike the de-duplication window it forgets nothing
+// that is still there.
+func (b *Bus) Told(ctx context.Context, stream schemas.Stream, subject, id string, since time.Time) (bool, error) {
+	found := errors.New("found")
+	err := b.Tail(ctx, TailOptions{Stream: stream, Subjects: []string{subject}, Since: since, HeadersOnly: true}, func(m TailMessage) error {
+		if ids := m.Header[schemas.HeaderMsgID]; len(ids) == 1 && ids[0] == id {
+			return found
+		}
+		return nil
+	})
+	if errors.Is(err, found) {
+		return true, nil
+	}
+	return false, err
 }
 
 // Last returns the newest message of a subject of a stream, or [ErrNoMessage].

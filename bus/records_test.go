@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -16,35 +17,59 @@ func TestDeleteTakesOneMessageAndNoOther(t *testing.T) {
 	t.Parallel()
 	b := bustest.Server(t)
 	const stream = schemas.StreamQuarantine
-	var seqs []uint64
-	for _, tail := range []string{"acme.stale", "acme.bad_json", "other.stale"} {
-		seqs = append(seqs, publish(t, b, stream, on(stream, tail))...)
+	record := func(stream schemas.Stream, tail, delivery string) uint64 {
+		m := on(stream, tail)
+		m.Header[schemas.HeaderDelivery] = []string{delivery}
+		return publish(t, b, stream, m)[0]
 	}
-	deleted := func(seq uint64, id string) bool {
+	first, second := record(stream, "acme.stale", "d1"), record(stream, "acme.bad_json", "d2")
+	record(stream, "other.stale", "d3")
+	deleted := func(seq uint64, delivery string) bool {
 		t.Helper()
-		ok, err := b.Delete(t.Context(), stream, seq, id)
+		ok, err := b.Delete(t.Context(), stream, seq, delivery)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return ok
 	}
-	id := on(stream, "acme.bad_json").ID
-	for seq, wrong := range map[uint64]string{seqs[1]: "another", seqs[0]: id, 999: id} {
+	for seq, wrong := range map[uint64]string{second: "d1", first: "d2", 999: "d2"} {
 		if deleted(seq, wrong) {
 			t.Errorf("sequence %d was deleted as %s", seq, wrong)
 		}
 	}
-	if !deleted(seqs[1], id) {
+	if !deleted(second, "d2") {
 		t.Error("it was not deleted")
 	}
-	if deleted(seqs[1], id) {
+	if deleted(second, "d2") {
 		t.Error("it was deleted twice")
 	}
 	if diff := cmp.Diff([]string{"acme.stale", "other.stale"}, tails(t, b, bus.TailOptions{Stream: stream})); diff != "" {
 		t.Errorf("left (-want +got):\n%s", diff)
 	}
-	if _, err := b.Delete(t.Context(), schemas.StreamEvents, publish(t, b, schemas.StreamEvents, event(schemas.StreamEvents, "e1"))[0], "e1"); err == nil {
+	if ok, err := b.Delete(t.Context(), schemas.StreamEvents, record(schemas.StreamEvents, "acme.a.b.c", "d4"), "d4"); ok || err == nil {
 		t.Error("an event was deleted")
+	}
+}
+
+func TestToldKnowsWhatIsThere(t *testing.T) {
+	t.Parallel()
+	b := bustest.Server(t)
+	m := on(schemas.StreamOps, "acme.push_rejected")
+	before := time.Now()
+	publish(t, b, schemas.StreamOps, m)
+	for name, tc := range map[string]struct {
+		subject, id string
+		since       time.Time
+		want        bool
+	}{
+		"it":              {m.Subject, m.ID, before, true},
+		"another id":      {m.Subject, "x", before, false},
+		"another subject": {"postern.ops.other.push_rejected", m.ID, before, false},
+		"later":           {m.Subject, m.ID, time.Now().Add(time.Hour), false},
+	} {
+		if got, err := b.Told(t.Context(), schemas.StreamOps, tc.subject, tc.id, tc.since); got != tc.want || err != nil {
+			t.Errorf("%s: %v, %v", name, got, err)
+		}
 	}
 }
 
