@@ -137,7 +137,8 @@ type Release struct {
 	Record uint64         // sequence of the record on POSTERN_QUARANTINE
 	Reason schemas.Reason // why it was put there
 	Actor  string         // who decided
-	Action string         // id of the decision, a part of an event id
+	Time   time.Time      // when
+	Action string         // id of the decision, which can be a part of an event id
 }
 
 // Output is what a delivery became.

@@ -33,19 +33,29 @@ type Record struct {
 	Channel    Channel
 	Received   time.Time
 	Sealed     []byte
+	// Release sets what follows an operator's release apart from what was
+	// published before: it is a part of the ids. "" if there was none.
+	Release string
 }
 
 // Raw returns the record for POSTERN_RAW. The same delivery may be there
 // twice; who reads keys on the postern-delivery header.
 func (r Record) Raw() Message {
-	return r.message(StreamRaw, r.Source, r.DeliveryID)
+	return r.message(StreamRaw, r.Source, r.released(r.DeliveryID))
 }
 
 // Quarantine returns the record for POSTERN_QUARANTINE.
 func (r Record) Quarantine(reason Reason) Message {
-	m := r.message(StreamQuarantine, r.Source+"."+string(reason), r.DeliveryID+":"+string(reason))
+	m := r.message(StreamQuarantine, r.Source+"."+string(reason), r.released(r.DeliveryID+":"+string(reason)))
 	m.Header[HeaderReason] = []string{string(reason)}
 	return m
+}
+
+func (r Record) released(id string) string {
+	if r.Release == "" {
+		return id
+	}
+	return id + ":" + r.Release
 }
 
 func (r Record) message(stream Stream, tail, id string) Message {

@@ -46,6 +46,17 @@ func TestRecordsSayInTheClearOnlyWhatTriageNeeds(t *testing.T) {
 	}
 }
 
+// A server that still remembers the first record would drop the second, and
+// nothing would be left when the first is deleted.
+func TestRecordsOfAReleaseHaveIdsOfTheirOwn(t *testing.T) {
+	r := record()
+	r.Release = "ABC"
+	if raw, put := r.Raw(), r.Quarantine(schemas.ReasonStale); raw.ID != "d-0042:ABC" || put.ID != "d-0042:stale:ABC" ||
+		raw.Header["Nats-Msg-Id"][0] != raw.ID || put.Header["postern-delivery"][0] != "d-0042" {
+		t.Errorf("%+v, %+v", raw, put)
+	}
+}
+
 func TestReasonsAreSubjectTokensAndApart(t *testing.T) {
 	seen := map[schemas.Reason]bool{}
 	for _, r := range schemas.Reasons() {

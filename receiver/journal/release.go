@@ -41,6 +41,7 @@ func (j *Journal) Readmit(ctx context.Context, d handlers.Delivery, r handlers.R
 
 func appendRelease(b []byte, r *handlers.Release) []byte {
 	b = binary.AppendUvarint(b, r.Record)
+	b = appendTime(b, r.Time)
 	for _, s := range [...]string{string(r.Reason), r.Actor, r.Action} {
 		b = binary.AppendUvarint(b, uint64(len(s)))
 		b = append(b, s...)
@@ -53,7 +54,10 @@ func readRelease(b []byte) (_ *handlers.Release, rest []byte, ok bool) {
 	if w <= 0 {
 		return nil, nil, false
 	}
-	b = b[w:]
+	at, b, ok := readTime(b[w:])
+	if !ok {
+		return nil, nil, false
+	}
 	var parts [3]string
 	for i := range parts {
 		n, w := binary.Uvarint(b)
@@ -63,6 +67,6 @@ func readRelease(b []byte) (_ *handlers.Release, rest []byte, ok bool) {
 		parts[i], b = string(b[w:w+int(n)]), b[w+int(n):]
 	}
 	return &handlers.Release{
-		Record: record, Reason: schemas.Reason(parts[0]), Actor: parts[1], Action: parts[2],
+		Record: record, Reason: schemas.Reason(parts[0]), Actor: parts[1], Action: parts[2], Time: at,
 	}, b, true
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/seed75441868/postern/schemas"
 )
 
-var release = handlers.Release{Record: 300, Reason: schemas.ReasonStale, Actor: "alice", Action: "ABC"}
+var release = handlers.Release{Record: 300, Reason: schemas.ReasonStale, Actor: "alice", Action: "ABC", Time: arrived}
 
 func TestReadmittedDeliveryIsTheSameAndSaysWhoReleasedIt(t *testing.T) {
 	c := config(t, t.TempDir())

@@ -40,7 +40,7 @@ func anyDelivery() *rapid.Generator[handlers.Delivery] {
 		if rapid.Bool().Draw(t, "released") {
 			d.Release = &handlers.Release{
 				Record: rapid.Uint64().Draw(t, "Record"), Reason: schemas.Reason(rapid.String().Draw(t, "Reason")),
-				Actor: rapid.String().Draw(t, "Actor"), Action: rapid.String().Draw(t, "Action"),
+				Actor: rapid.String().Draw(t, "Actor"), Time: anyTime().Draw(t, "Time"), Action: rapid.String().Draw(t, "Action"),
 			}
 		}
 		return d
