@@ -22,6 +22,9 @@ Data goes to stdout, everything else to stderr. Exit codes: 0 ok, 1 failed,
 		demoCommand(p),
 		tailCommand(p),
 		configCommand(p),
+		signCommand(p),
+		verifyCommand(p),
+		triggerCommand(p),
 		versionCommand(p),
 	)
 	return root
