@@ -32,8 +32,8 @@ var ErrKey = errors.New("wrong or missing key")
 type KeyConfig struct {
 	DataDir string
 	// Seal lists seal keys, 32 bytes in base64 each: the first seals, all
-	// open. If it is empty, one is kept in DataDir; it is made there as long
-	// as DataDir holds neither a journal nor a NATS store.
+	// open. If it is empty, they are kept in DataDir, a line each; one is made
+	// there as long as DataDir holds neither a journal nor a NATS store.
 	Seal []handlers.Secret
 	// Pseudonym is the key of hashes of personal values, 32 bytes in base64.
 	// If it has no value, the same holds as for the seal key.
@@ -99,7 +99,7 @@ func (c KeyConfig) sealKeys(held bool, recorded fingerprints) ([]secretKey, erro
 			ErrKey, c.DataDir, fingerprintsFile)
 	}
 	if len(keys) == 0 {
-		key, err := c.keptKey(sealKeyFile, held || len(recorded.seal) > 0)
+		kept, err := c.keptKeys(sealKeyFile, held || len(recorded.seal) > 0)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("%w: %s holds data sealed with the key %s, but no seal key is configured and the file %q is gone: put it back, or name the key under seal.keys",
 				ErrKey, c.DataDir, recorded.seal[0], sealKeyFile)
@@ -107,7 +107,7 @@ func (c KeyConfig) sealKeys(held bool, recorded fingerprints) ([]secretKey, erro
 		if err != nil {
 			return nil, err
 		}
-		keys = append(keys, key)
+		keys = kept
 	}
 	for _, want := range recorded.seal {
 		if !slices.ContainsFunc(keys, func(k secretKey) bool { return k.fingerprint().String() == want }) {
@@ -126,7 +126,7 @@ func (c KeyConfig) pseudonymKey(held bool, recorded fingerprints) (secretKey, er
 			return secretKey{}, fmt.Errorf("pseudonyms.key: %w", err)
 		}
 	} else {
-		key, err = c.keptKey(pseudonymKeyFile, held || recorded.pseudonym != "")
+		kept, err := c.keptKeys(pseudonymKeyFile, held || recorded.pseudonym != "")
 		if errors.Is(err, fs.ErrNotExist) {
 			return secretKey{}, fmt.Errorf("%w: pseudonyms were made in %s before, but no pseudonym key is configured and the file %q is gone: put it back, or name the key under pseudonyms.key",
 				ErrKey, c.DataDir, pseudonymKeyFile)
@@ -134,6 +134,10 @@ func (c KeyConfig) pseudonymKey(held bool, recorded fingerprints) (secretKey, er
 		if err != nil {
 			return secretKey{}, err
 		}
+		if len(kept) > 1 {
+			return secretKey{}, fmt.Errorf("%w: the file %q holds more than one key: put the right one back alone", ErrKey, pseudonymKeyFile)
+		}
+		key = kept[0]
 	}
 	if got := key.fingerprint().String(); recorded.pseudonym != "" && recorded.pseudonym != got {
 		return secretKey{}, fmt.Errorf("%w: pseudonyms in %s were made with the key %s, but this is the key %s, with which everybody would get another name: configure the former under pseudonyms.key",
@@ -142,16 +146,17 @@ func (c KeyConfig) pseudonymKey(held bool, recorded fingerprints) (secretKey, er
 	return key, nil
 }
 
-// keptKey reads a key from the data directory, or makes it there unless it
-// must exist already; then its absence is fs.ErrNotExist.
-func (c KeyConfig) keptKey(name string, mustExist bool) (secretKey, error) {
+// keptKeys reads keys from the data directory, the first of them first, or
+// makes one there unless there must be some already; then their absence is
+// fs.ErrNotExist.
+func (c KeyConfig) keptKeys(name string, mustExist bool) ([]secretKey, error) {
 	path := filepath.Join(c.DataDir, name)
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) && !mustExist {
 		var key secretKey
 		rand.Read(key[:]) // never fails, says its documentation
 		if err := createFile(path, key.text()); err != nil {
-			return secretKey{}, err
+			return nil, err
 		}
 		if c.Log != nil {
 			c.Log.Warn("made a key; keep a copy of it in another place, for without it nothing here can be read",
@@ -160,13 +165,13 @@ func (c KeyConfig) keptKey(name string, mustExist bool) (secretKey, error) {
 		text, err = os.ReadFile(path)
 	}
 	if err != nil {
-		return secretKey{}, err
+		return nil, err
 	}
-	key, err := parseKey(string(text))
+	keys, err := parseKeys(string(text))
 	if err != nil {
-		return secretKey{}, fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return key, nil
+	return keys, nil
 }
 
 // StoreKey returns the key of the embedded NATS store, 32 random bytes in
