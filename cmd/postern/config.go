@@ -69,6 +69,8 @@ type Token struct {
 type Outbound struct {
 	Proxy  string `yaml:"proxy" validate:"omitempty,url" doc:"URL of an HTTP proxy."`
 	CAFile Path   `yaml:"ca_file" doc:"PEM file with more roots."`
+
+	roots *x509.CertPool // those of the system too
 }
 
 // NATS is the bus. Without a URL it is embedded.

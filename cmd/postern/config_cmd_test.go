@@ -73,7 +73,7 @@ func TestCheck(t *testing.T) {
 	t.Chdir(t.TempDir())
 	write(t, "good.yaml", "sources: {a: {platform: other}}")
 	write(t, "two.yaml", "insecure: true\nsources: {a: {platform: other}, b: {platform: other}}")
-	write(t, "bad.yaml", "insecure: 1\nlog: {levl: info}\noutbound: {proxy: 'http://a'}\n")
+	write(t, "bad.yaml", "insecure: 1\nlog: {levl: info}\noutbound: {proxy: 'ftp://a'}\n")
 	for _, tt := range []struct {
 		name           string
 		args           []string
@@ -93,8 +93,8 @@ func TestCheck(t *testing.T) {
 			exitConfig,
 			"bad.yaml:1:11: insecure must be true or false\n" +
 				"bad.yaml:2:7: log.levl is not a key; did you mean \"level\"?\n" +
-				"bad.yaml:3:19: warning: outbound.proxy has no effect in this version, which calls no platform\n",
-			"postern: 2 problems, 1 warning: correct them, then check again\n",
+				"bad.yaml:3:19: outbound.proxy must be http://HOST:PORT or https://HOST:PORT, without a user\n",
+			"postern: 3 problems, 0 warnings: correct them, then check again\n",
 		},
 		{
 			"gone",

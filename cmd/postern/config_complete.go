@@ -44,7 +44,7 @@ func (l *loading) completeBelow(v reflect.Value, path string) {
 		case *ClientTLS:
 			l.clientTLS(at, path)
 		case *Outbound:
-			l.roots(at.CAFile, join(path, "ca_file"))
+			at.roots = l.outboundRoots(at.CAFile, join(path, "ca_file"))
 		}
 		return true
 	})

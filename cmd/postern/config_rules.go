@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strconv"
 
@@ -239,12 +240,10 @@ func retentionRules(l *loading) {
 }
 
 func outboundRules(l *loading) {
-	const text = "has no effect in this version, which calls no platform"
-	if l.cfg.Outbound.Proxy != "" {
-		l.warnAt("outbound.proxy", text)
-	}
-	if l.cfg.Outbound.CAFile != "" {
-		l.warnAt("outbound.ca_file", text)
+	proxy := l.cfg.Outbound.Proxy
+	u, err := url.Parse(proxy)
+	if proxy != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil) {
+		l.faultAt("outbound.proxy", "must be http://HOST:PORT or https://HOST:PORT, without a user")
 	}
 }
 
