@@ -80,8 +80,6 @@ func exampleEvent(t *testing.T, d Definition) Event {
 		e.ID, e.Key = "corastone:platform:push_rejected:signature:2026-04-14t10", e.Source
 		e.Data = Rejection{Platform: "corastone", Reason: "signature", Count: 3}
 	case Action:
-		e.DeliveryID, e.Channel, e.Source = "", "", ReservedSource
-		e.ID, e.Key = "postern:operator:"+d.Type.Event()+":VPXMDJIMVZTMYSV5Y3XO2QJ3JI", ReservedSource
 		a := Action{Actor: "alice"}
 		switch d.Type {
 		case OperatorQuarantineReleased:
@@ -94,10 +92,7 @@ func exampleEvent(t *testing.T, d Definition) Event {
 		case OperatorSubscriptionConfirmed:
 			a.Target = str("corastone")
 		}
-		if a.Target != nil {
-			e.Key = *a.Target
-		}
-		e.Data = a
+		e = OperatorAction(d.Type, "VPXMDJIMVZTMYSV5Y3XO2QJ3JI", e.Recorded, a)
 	default:
 		t.Fatalf("%s: its JSON Schema needs an example", d.Type)
 	}

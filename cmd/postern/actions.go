@@ -21,7 +21,7 @@ func (a *app) act(ctx context.Context, actor string, t schemas.Type, target stri
 	if target != "" {
 		data.Target = &target
 	}
-	e := action(t, rand.Text(), time.Now(), data)
+	e := schemas.OperatorAction(t, rand.Text(), time.Now(), data)
 	a.log.Info("an operator acted", "event", e.ID, "actor", actor, "target", target)
 	msgs, err := messagesOf(e)
 	if err != nil {
@@ -35,24 +35,6 @@ func (a *app) act(ctx context.Context, actor string, t schemas.Type, target stri
 		return fmt.Errorf("tell an operator's action: %w", err)
 	}
 	return nil
-}
-
-// action returns the event that tells what an operator did. The same id is the
-// same action.
-func action(t schemas.Type, id string, at time.Time, data schemas.Action) schemas.Event {
-	key := schemas.ReservedSource
-	if data.Target != nil {
-		key = *data.Target
-	}
-	return schemas.Event{
-		ID:       schemas.ReservedSource + ":" + t.Entity() + ":" + t.Event() + ":" + id,
-		Source:   schemas.ReservedSource,
-		Type:     t,
-		Key:      key,
-		Time:     schemas.FormatTime(at),
-		Recorded: at,
-		Data:     data,
-	}
 }
 
 // messagesOf returns how a valid event is published.

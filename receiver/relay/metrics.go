@@ -80,9 +80,15 @@ func (m *metrics) done(it *item, now time.Time) {
 		outcome = "parked"
 	case it.reason != "":
 		outcome = "quarantined"
+		if it.keeps() { // it was there before
+			break
+		}
 		m.quarantined.WithLabelValues(source, string(it.reason)).Inc()
 	case it.published || it.suppressed == 0:
 		outcome = "published"
+		if it.release() != nil { // the time it lay in quarantine says nothing
+			break
+		}
 		m.lag.WithLabelValues(source, string(it.record.Channel)).Observe(max(0, now.Sub(it.record.Received).Seconds()))
 	}
 	m.relayed.WithLabelValues(source, outcome).Inc()

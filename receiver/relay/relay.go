@@ -36,6 +36,9 @@ type Bus interface {
 	Publish(ctx context.Context, s schemas.Stream, msgs []schemas.Message) ([]uint64, error)
 	// StreamState tells what a stream holds.
 	StreamState(ctx context.Context, s schemas.Stream) (schemas.StreamState, error)
+	// Delete deletes the record at a sequence if it is of that delivery, and
+	// reports whether it did.
+	Delete(ctx context.Context, s schemas.Stream, seq uint64, delivery string) (bool, error)
 	// Follow calls fn with the headings of all messages behind a sequence, in
 	// order, until ctx ends or fn fails. The second argument of fn is the
 	// sequence up to which everything was seen.
@@ -51,6 +54,9 @@ type Config struct {
 	// TrimAfter is how long the journal keeps what the bus acknowledged: 0 for
 	// a bus that is known to fsync.
 	TrimAfter time.Duration
+	// Released, if it is not nil, hears of every release that is settled. It
+	// must not block.
+	Released func(Released)
 	// Sources are the configured ones: their counters begin at 0 rather than
 	// at their first event.
 	Sources    []string

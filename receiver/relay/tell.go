@@ -62,11 +62,14 @@ func (r *Relay) tell(ctx context.Context, b *batch) error {
 	}
 	var sealed []parcel
 	for _, it := range b.items {
-		if it.reason != "" && !it.parked {
+		if it.reason != "" && !it.parked && !it.keeps() {
 			sealed = append(sealed, parcel{it.record.Quarantine(it.reason), it})
 		}
 	}
-	return r.send(ctx, schemas.StreamQuarantine, sealed, func([]parcel, []uint64) error { return nil })
+	if err := r.send(ctx, schemas.StreamQuarantine, sealed, func([]parcel, []uint64) error { return nil }); err != nil {
+		return err
+	}
+	return r.settle(ctx, b.items)
 }
 
 // resolve decides for each event whether it is new, a repeat, an addition or a
@@ -231,10 +234,13 @@ func (r *Relay) finish(items []*item) {
 	now := time.Now()
 	var trim []uint64
 	for _, it := range items {
-		if !it.parked {
+		if !it.parked || it.release() != nil { // a released one is in quarantine still
 			trim = append(trim, it.entry.Seq)
 		}
 		r.metrics.done(it, now)
+		if it.release() != nil && r.cfg.Released != nil {
+			r.cfg.Released(it.released())
+		}
 	}
 	if last := items[len(items)-1].entry.Seq; last > r.done.Load() {
 		r.done.Store(last)

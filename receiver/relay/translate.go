@@ -90,8 +90,11 @@ func (r *Relay) guarded(items []*item, entries []journal.Entry) []*item {
 func (r *Relay) translateOne(e journal.Entry) *item {
 	d := e.Delivery
 	it := &item{entry: e, record: schemas.Record{
-		Source: d.Source, DeliveryID: d.ID, Channel: d.Channel, Received: d.Received, Sealed: e.Sealed,
+		Source: d.Source, DeliveryID: d.ID, Channel: d.Channel, Received: d.Received, Sealed: e.Sealed, Release: attempt(e),
 	}}
+	if d.Release != nil { // an operator has overruled these
+		d.Stale, d.Conflict = false, false
+	}
 	switch {
 	case e.Err != nil:
 		it.parked = true

@@ -32,6 +32,7 @@ const patience = 20 * time.Second
 type world struct {
 	t       testing.TB
 	dir     string
+	keys    *journal.Keyring
 	journal *journal.Journal
 	config  func(*relay.Config)
 
@@ -52,6 +53,7 @@ func (w *world) open() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	w.keys = keys
 	w.journal, err = journal.Open(journal.Config{
 		Dir: w.dir + "/journal", MaxBytes: 1 << 30, Keys: keys, Log: bustest.Log(w.t),
 	})

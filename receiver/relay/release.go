@@ -1,0 +1,131 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/seed75441868/postern/handlers"
+	"github.com/seed75441868/postern/receiver/journal"
+	"github.com/seed75441868/postern/schemas"
+)
+
+// ReleaseOutcome says what became of a delivery that an operator released from
+// quarantine.
+type ReleaseOutcome string
+
+// The outcomes of a release. Kept means that it still can't become events: it
+// is in quarantine as before, or for another reason.
+const (
+	ReleaseTold       ReleaseOutcome = "told"
+	ReleaseNothingNew ReleaseOutcome = "nothing_new" // all of it had been told before
+	ReleaseKept       ReleaseOutcome = "kept"
+)
+
+// Released is the end of a release.
+type Released struct {
+	DeliveryID string
+	Action     string // as in the handlers.Release
+	Outcome    ReleaseOutcome
+	Reason     schemas.Reason // why it is kept
+}
+
+// deletes is how many records are deleted at once.
+const deletes = 8
+
+// release returns what an operator decided of the item, or nil.
+func (it *item) release() *handlers.Release { return it.entry.Delivery.Release }
+
+// keeps reports whether a released item stays in the quarantine as it is.
+func (it *item) keeps() bool {
+	r := it.release()
+	return r != nil && (it.parked || it.reason == r.Reason)
+}
+
+// released returns what became of a released item.
+func (it *item) released() Released {
+	r := Released{DeliveryID: it.record.DeliveryID, Action: it.release().Action, Outcome: ReleaseNothingNew}
+	switch {
+	case it.reason != "":
+		r.Outcome, r.Reason = ReleaseKept, it.reason
+	case it.parked:
+		r.Outcome, r.Reason = ReleaseKept, schemas.ReasonUnpublishable
+	case it.published || it.suppressed == 0:
+		r.Outcome = ReleaseTold
+	}
+	return r
+}
+
+// settle tells what operators decided of the items, and deletes the records of
+// those that are told or in quarantine for another reason now. It comes after
+// all that is told, and is safe to repeat: whatever a crash leaves undone is
+// done by the next start, as the journal has the items until then.
+func (r *Relay) settle(ctx context.Context, items []*item) error {
+	var msgs []schemas.Message
+	var deleting errgroup.Group
+	deleting.SetLimit(deletes)
+	for _, it := range items {
+		decided := it.release()
+		if decided == nil {
+			continue
+		}
+		m, err := r.releaseMessage(it)
+		switch {
+		case err != nil:
+			r.cfg.Log.Error("an operator's release can't be told", "delivery", it.record.DeliveryID, "error", err)
+		case m != nil:
+			msgs = append(msgs, *m)
+		}
+		if it.keeps() {
+			continue
+		}
+		deleting.Go(func() error {
+			_, err := r.cfg.Bus.Delete(ctx, schemas.StreamQuarantine, decided.Record, it.record.DeliveryID)
+			return err
+		})
+	}
+	err := deleting.Wait()
+	if len(msgs) > 0 {
+		seqs, publishErr := r.cfg.Bus.Publish(ctx, schemas.StreamOps, msgs)
+		headings := make([]schemas.Heading, len(seqs))
+		for i, seq := range seqs {
+			headings[i] = schemas.Heading{ID: msgs[i].ID, Seq: seq}
+		}
+		err = errors.Join(err, publishErr, r.index.Apply(schemas.StreamOps, headings, 0))
+	}
+	if err != nil {
+		return fmt.Errorf("settle releases: %w", err)
+	}
+	return nil
+}
+
+// releaseMessage returns the message that tells of a release, or nil if it was
+// told.
+func (r *Relay) releaseMessage(it *item) (*schemas.Message, error) {
+	decided, outcome := it.release(), string(it.released().Outcome)
+	e := schemas.OperatorAction(schemas.OperatorQuarantineReleased, decided.Action, decided.Time, schemas.Action{
+		Actor: decided.Actor, Target: &it.record.DeliveryID, Outcome: &outcome,
+	})
+	if _, told, err := r.told(nil, e.ID); told || err != nil {
+		return nil, err
+	}
+	if err := e.Validate(); err != nil {
+		return nil, err
+	}
+	msgs, err := e.Messages()
+	if err != nil {
+		return nil, err
+	}
+	return &msgs[0], nil
+}
+
+// attempt is what sets the records of an item apart from those before its
+// release.
+func attempt(e journal.Entry) string {
+	if e.Delivery.Release == nil {
+		return ""
+	}
+	return e.Delivery.Release.Action
+}
