@@ -3,6 +3,7 @@ package relay_test
 import (
 	"crypto/sha256"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -27,11 +28,17 @@ func BenchmarkDrain(b *testing.B) {
 	node := corastonetest.NewNode(signer, corastonetest.Topic, 1)
 	payloads := make([][]byte, backlog)
 	for i := range payloads {
-		p := node.Process("createInvestment", "success", "ASSET0000001")
-		for range 60 {
-			p.Details["assetIds"] = append(p.Details["assetIds"], node.AssetID())
+		p := node.Process("createInvestment", "success")
+		assets := make([]string, 24)
+		for k := range assets {
+			assets[k] = node.AssetID()
 		}
-		payloads[i] = node.Notification(p).Body()
+		p.Details = map[string][]string{"assetIds": assets}
+		e := node.Notification(p)
+		e.Signature = strings.Repeat("A", 344) // its length; the relay doesn't look at it
+		e.SigningCertURL = "https://sns.eu-central-1.amazonaws.com/SimpleNotificationService-00000000000000000000000000000000.pem"
+		e.UnsubscribeURL = "https://sns.eu-central-1.amazonaws.com/?Action=Unsubscribe&SubscriptionArn=" + corastonetest.Topic + ":00000000-0000-4000-8000-000000000000"
+		payloads[i] = e.Body()
 	}
 	b.Logf("%d bytes a push", len(payloads[0]))
 	for b.Loop() {
