@@ -345,8 +345,14 @@ func TestAFullJournalRefusesUntilItIsTrimmed(t *testing.T) {
 	if err := j.Ready(); err != nil {
 		t.Errorf("after a trim: %v", err)
 	}
-	d, content := push("one more")
-	mustAppend(t, j, d, "one more", content)
+	for i := range 2 {
+		d, content := push(fmt.Sprintf("%0150d", 100+i))
+		mustAppend(t, j, d, fmt.Sprint(100+i), content)
+	}
+	d, content := push(fmt.Sprintf("%0150d", 102))
+	if _, err := j.Append(t.Context(), d, "102", content); !errors.Is(err, journal.ErrFull) {
+		t.Errorf("full again: got %v, want ErrFull", err)
+	}
 }
 
 func TestALowDiskRefusesUntilThereIsRoom(t *testing.T) {

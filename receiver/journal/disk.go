@@ -20,6 +20,9 @@ const (
 	// is tried again: enough for a log and a flushed memtable. It may be less
 	// than the reserve, since what is already accepted must get on.
 	diskResume = 4 * memTableSize
+
+	probeName = "probe"
+	probeSize = 64 << 10
 )
 
 // disk knows how much room there is without asking the operating system each
@@ -114,8 +117,20 @@ func (d *disk) waitForSpace() {
 	tick := time.NewTicker(diskInterval / 4)
 	defer tick.Stop()
 	for range tick.C {
-		if d.refresh(); d.free.Load() >= min(d.reserve, diskResume) && d.free.Load() > 0 {
+		if d.refresh(); d.free.Load() >= min(d.reserve, diskResume) && d.writable() {
 			return
 		}
 	}
+}
+
+// writable tries it: a quota, or a lack of inodes, doesn't show in the free
+// space.
+func (d *disk) writable() bool {
+	path := d.fs.PathJoin(d.dir, probeName)
+	f, err := d.fs.Create(path, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return false
+	}
+	_, err = f.Write(make([]byte, probeSize))
+	return errors.Join(err, f.Sync(), f.Close(), d.fs.Remove(path)) == nil
 }

@@ -13,6 +13,17 @@ func OpenFS(c Config, files vfs.FS) (*Journal, error) { return open(c, files) }
 // Sweep does a step of sweeping claims.
 func (j *Journal) Sweep(now time.Time, limit int) error { return j.sweep(now, limit) }
 
+// SweepAround does a step of sweeping, and something between looking for old
+// claims and removing them.
+func (j *Journal) SweepAround(now time.Time, between func()) error {
+	old, _, err := j.oldClaims([]byte{prefixClaim}, now, 1000)
+	if err != nil {
+		return err
+	}
+	between()
+	return j.dropClaims(old, now)
+}
+
 // Reclaim gives the space of trimmed entries back, however little it is.
 func (j *Journal) Reclaim() error { return j.reclaim(0) }
 

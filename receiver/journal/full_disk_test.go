@@ -28,11 +28,13 @@ func TestADiskThatIsFullLosesNothingAndRecoversByItself(t *testing.T) {
 		full.Store(true)
 		met := make(chan struct{}, 100)
 		fs.onWrite(func(name string) error {
-			if full.Load() && isLog(name) {
-				met <- struct{}{}
-				return syscall.ENOSPC
+			if !full.Load() {
+				return nil
 			}
-			return nil
+			if isLog(name) {
+				met <- struct{}{}
+			}
+			return syscall.ENOSPC
 		})
 		d, content := push(fmt.Sprint("one ", round))
 		first := make(chan error, 1)
@@ -59,8 +61,14 @@ func TestADiskThatIsFullLosesNothingAndRecoversByItself(t *testing.T) {
 			t.Errorf("what met the full disk was answered: %v", err)
 		case <-time.After(400 * time.Millisecond): // it has looked at the disk again by now
 		}
-		full.Store(false)
+		// A quota lets nothing be written although the disk has room.
 		fs.free.Store(1 << 30)
+		select {
+		case err := <-first:
+			t.Errorf("what met the full disk was answered: %v", err)
+		case <-time.After(400 * time.Millisecond):
+		}
+		full.Store(false)
 		if err := <-first; err != nil {
 			t.Errorf("what met the full disk: %v", err)
 		}

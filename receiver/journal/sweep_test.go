@@ -121,3 +121,19 @@ func TestSweepingNeverTakesAClaimThatIsMadeAnew(t *testing.T) {
 		}
 	}
 }
+
+func TestSweepingLeavesAClaimThatWasJustMadeAnew(t *testing.T) {
+	j := memJournal(t, vfs.NewMem())
+	d, content := push("one")
+	mustAppend(t, j, d, "id 1", content)
+	mustAppend(t, j, d, "id 2", content)
+	now := arrived.Add(journal.ClaimLife + time.Hour)
+	d.Received = now
+	must(t, j.SweepAround(now, func() { mustAppend(t, j, d, "id 1", content) }))
+	if got := claims(t, j); got != 1 {
+		t.Errorf("%d claims are left, want 1", got)
+	}
+	if got := mustAppend(t, j, d, "id 1", content).Outcome; got != journal.Duplicate {
+		t.Errorf("got %v, want duplicate", got)
+	}
+}
