@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -51,6 +52,7 @@ type Config struct {
 	Registerer prometheus.Registerer // counts scrapes; may be nil
 	Schemas    fs.FS                 // has <type>.v1.json at its top
 	Tail       Tail
+	Reload     Reload // nil: there is nothing to read again
 	Version    Version
 	Log        *slog.Logger
 }
@@ -67,7 +69,7 @@ type Server struct {
 	cfg      Config
 	listener net.Listener
 	loopback bool
-	tokens   []credential
+	tokens   atomic.Pointer[[]credential]
 	streams  chan struct{} // one for each stream
 	http     *http.Server
 	stopping context.Context // ends when streams must
@@ -84,11 +86,10 @@ func New(l net.Listener, cfg Config) (*Server, error) {
 		streams:  make(chan struct{}, maxStreams),
 		patience: patience,
 	}
-	if !s.loopback && (cfg.TLS == nil || len(cfg.Tokens) == 0) {
-		return nil, errors.New("ops listens off loopback: ops.tls and ops.tokens are required")
+	if !s.loopback && cfg.TLS == nil {
+		return nil, errors.New("ops listens off loopback: ops.tls is required")
 	}
-	var err error
-	if s.tokens, err = credentials(cfg.Tokens, cfg.LocalToken); err != nil {
+	if err := s.UpdateTokens(cfg.Tokens, cfg.LocalToken); err != nil {
 		return nil, err
 	}
 	stopping, stop := context.WithCancel(context.Background())
@@ -137,6 +138,9 @@ func (s *Server) routes() *echo.Echo {
 	e.GET("/schemas/:name", s.schema, read)
 	e.GET("/api/v1/version", func(c echo.Context) error { return writeJSON(c, s.cfg.Version) }, read)
 	e.GET("/api/v1/tail", s.tail, read)
+	if s.cfg.Reload != nil {
+		e.POST("/api/v1/reload", s.reload, s.Require(RoleOperator))
+	}
 	return e
 }
 

@@ -38,13 +38,17 @@ type Token struct {
 // credential is a token as it is compared: digests have one length, and say
 // nothing of the token.
 type credential struct {
+	name   string
 	role   Role
 	digest [sha256.Size]byte
 }
 
+// localName is the name of the token that always works.
+const localName = "ops.token"
+
 func credentials(tokens []Token, local string) ([]credential, error) {
 	if local != "" {
-		tokens = append([]Token{{Name: "ops.token", Role: RoleOperator, Token: local}}, tokens...)
+		tokens = append([]Token{{Name: localName, Role: RoleOperator, Token: local}}, tokens...)
 	}
 	list := make([]credential, 0, len(tokens))
 	for _, t := range tokens {
@@ -56,23 +60,49 @@ func credentials(tokens []Token, local string) ([]credential, error) {
 		if t.Token == "" {
 			return nil, fmt.Errorf("token %s is empty", t.Name)
 		}
-		list = append(list, credential{t.Role, sha256.Sum256([]byte(t.Token))})
+		list = append(list, credential{t.Name, t.Role, sha256.Sum256([]byte(t.Token))})
 	}
 	return list, nil
 }
 
-// roles returns what the owner of token may do. It compares with every token
-// there is, in constant time, so that the time it takes says nothing.
-func (s *Server) roles(token string) map[Role]bool {
+// UpdateTokens replaces who may do what, at once, for every request that begins
+// afterwards. It fails as [New] does, and then all tokens are as before. It is
+// safe to call at any time, and to repeat.
+func (s *Server) UpdateTokens(tokens []Token, local string) error {
+	if !s.loopback && len(tokens) == 0 {
+		return errors.New("ops listens off loopback: ops.tokens are required")
+	}
+	list, err := credentials(tokens, local)
+	if err != nil {
+		return err
+	}
+	s.tokens.Store(&list)
+	return nil
+}
+
+// roles returns what the owner of token may do, and by which name. It compares
+// with every token there is, in constant time, so that the time it takes says
+// nothing.
+func (s *Server) roles(token string) map[Role]string {
 	digest := sha256.Sum256([]byte(token))
-	roles := map[Role]bool{}
-	for _, c := range s.tokens {
+	roles := map[Role]string{}
+	for _, c := range *s.tokens.Load() {
 		if subtle.ConstantTimeCompare(digest[:], c.digest[:]) == 1 {
-			roles[c.role] = true
-			roles[RoleViewer] = true
+			roles[c.role] = c.name
+			roles[RoleViewer] = c.name
 		}
 	}
 	return roles
+}
+
+// actorKey is where a request keeps the name of the token that let it pass.
+const actorKey = "actor"
+
+// actor returns the name of the token that let a request pass; "" if it needed
+// none.
+func actor(c echo.Context) string {
+	name, _ := c.Get(actorKey).(string)
+	return name
 }
 
 // Require returns a middleware that lets pass who may act as role: 401 without
@@ -93,9 +123,11 @@ func (s *Server) Require(role Role) echo.MiddlewareFunc {
 			if len(roles) == 0 {
 				return unauthorized(c)
 			}
-			if !roles[role] {
+			name, ok := roles[role]
+			if !ok {
 				return echo.NewHTTPError(http.StatusForbidden, "needs a token with the role "+string(role))
 			}
+			c.Set(actorKey, name)
 			return next(c)
 		}
 	}
