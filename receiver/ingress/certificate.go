@@ -19,16 +19,16 @@ const recheck = 2 * time.Second
 // their content changes, later handshakes show the new one, and connections
 // stay. It is safe for concurrent use.
 type Certificate struct {
-	certFile, keyFile string
-	log               *slog.Logger
-	recheck           time.Duration
+	log     *slog.Logger
+	recheck time.Duration
 
 	current atomic.Pointer[tls.Certificate]
 
-	mu      sync.Mutex // held by who looks at the files
-	checked time.Time
-	content [sha256.Size]byte // of the files, whose certificate is current
-	problem string            // what was logged last
+	mu                sync.Mutex // held by who looks at the files
+	certFile, keyFile string
+	checked           time.Time
+	content           [sha256.Size]byte // of the files, whose certificate is current
+	problem           string            // what was logged last
 }
 
 // LoadCertificate reads a PEM certificate, with its chain, and its key.
@@ -50,6 +50,17 @@ func (c *Certificate) Config() *tls.Config {
 			return c.latest(), nil
 		},
 	}
+}
+
+// Replace makes c show what next shows, and follow next's files from now on.
+func (c *Certificate) Replace(next *Certificate) {
+	next.mu.Lock()
+	certFile, keyFile, content, current := next.certFile, next.keyFile, next.content, next.current.Load()
+	next.mu.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.certFile, c.keyFile, c.content, c.checked, c.problem = certFile, keyFile, content, time.Now(), ""
+	c.current.Store(current)
 }
 
 // NotAfter returns when the certificate ends.

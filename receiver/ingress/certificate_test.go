@@ -219,3 +219,39 @@ func TestHandshakesThatNeverEndMakeRoom(t *testing.T) {
 		t.Errorf("logged %d times", got)
 	}
 }
+
+func TestReplacedCertificateIsShownAndFollowed(t *testing.T) {
+	now := time.Now().Truncate(time.Second)
+	log := slog.New(slog.NewTextHandler(&logs{}, nil))
+	load := func(hours int) (files, *ingress.Certificate) {
+		f := newFiles(t)
+		f.renew(t, now.Add(time.Duration(hours)*time.Hour))
+		cert, err := ingress.LoadCertificate(f.cert, f.key, log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cert.Recheck(0)
+		return f, cert
+	}
+	before, cert := load(1)
+	after, next := load(2)
+	cert.Replace(next)
+	want := func(when string, hours int) {
+		t.Helper()
+		if got := cert.NotAfter(); !got.Equal(now.Add(time.Duration(hours) * time.Hour)) {
+			t.Errorf("%s it shows one that ends %v", when, got)
+		}
+	}
+	want("at once", 2)
+	before.renew(t, now.Add(3*time.Hour))
+	want("after a change of the old files", 2)
+	after.renew(t, now.Add(4*time.Hour))
+	want("after a change of the new files", 4)
+}
+
+// renew writes a new certificate that ends when it says, and its key.
+func (f files) renew(t *testing.T, end time.Time) {
+	t.Helper()
+	cert, key := selfSigned(t, end)
+	f.write(t, cert, key)
+}
