@@ -59,7 +59,7 @@ func openApp(cfg *Config, platforms []handlers.Platform, log *slog.Logger) (_ *a
 			err = errors.Join(err, a.close())
 		}
 	}()
-	if a.keys, err = a.openKeys(); err != nil {
+	if a.keys, err = journal.OpenKeyring(cfg.keyConfig(log)); err != nil {
 		return nil, failf(exitConfig, "", "%w", err)
 	}
 	a.journal, err = journal.Open(journal.Config{
@@ -77,14 +77,6 @@ func openApp(cfg *Config, platforms []handlers.Platform, log *slog.Logger) (_ *a
 		return nil, err
 	}
 	return a, a.openOps()
-}
-
-func (a *app) openKeys() (*journal.Keyring, error) {
-	c := journal.KeyConfig{DataDir: string(a.cfg.DataDir), Seal: a.cfg.Seal.Keys, Log: a.log}
-	if key := a.cfg.Pseudonyms.Key; key != nil {
-		c.Pseudonym = *key
-	}
-	return journal.OpenKeyring(c)
 }
 
 func (a *app) openIngress() error {

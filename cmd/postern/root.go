@@ -25,6 +25,7 @@ Data goes to stdout, everything else to stderr. Exit codes: 0 ok, 1 failed,
 		signCommand(p),
 		verifyCommand(p),
 		triggerCommand(p),
+		keysCommand(p),
 		versionCommand(p),
 	)
 	return root
