@@ -48,7 +48,7 @@ func (l *loading) outboundRoots(file Path, path string) *x509.CertPool {
 	if file == "" {
 		return pool
 	}
-	data, err := readLimited(string(file), maxOtherFile)
+	data, err := l.read(string(file), maxOtherFile)
 	if err != nil {
 		l.missing(path, string(file), err)
 		return pool

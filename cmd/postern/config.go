@@ -27,6 +27,7 @@ type Config struct {
 	Warnings []Problem `yaml:"-" validate:"-"`
 
 	origins origins
+	seen    seen
 }
 
 // Path is a setting that names a file or a folder. A relative one is relative

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"reflect"
 	"runtime"
 	"strings"
@@ -62,7 +61,7 @@ func (l *loading) secret(s *handlers.Secret, path string) {
 		}
 		*s = s.WithValue(value)
 	case s.File != "":
-		data, err := readLimited(s.File, maxSecretFile)
+		data, err := l.read(s.File, maxSecretFile)
 		if err != nil {
 			l.missing(path, s.File, err)
 			return
@@ -97,14 +96,14 @@ func (l *loading) contents(f *handlers.File, path string) {
 	if f.Path == "" {
 		return
 	}
-	info, err := os.Stat(f.Path)
+	info, err := l.stat(f.Path)
 	if err != nil {
 		l.missing(path, f.Path, err)
 		return
 	}
 	files := []string{f.Path}
 	if info.IsDir() {
-		if files, err = certificatesIn(f.Path); err != nil {
+		if files, err = l.folder(f.Path, pemEndings); err != nil {
 			l.missing(path, f.Path, err)
 			return
 		}
@@ -115,7 +114,7 @@ func (l *loading) contents(f *handlers.File, path string) {
 	}
 	f.Contents = nil
 	for _, file := range files {
-		data, err := readLimited(file, maxOtherFile)
+		data, err := l.read(file, maxOtherFile)
 		if err != nil {
 			l.missing(path, file, err)
 			continue
@@ -124,34 +123,16 @@ func (l *loading) contents(f *handlers.File, path string) {
 	}
 }
 
-func certificatesIn(folder string) ([]string, error) {
-	entries, err := os.ReadDir(folder) // sorted by name
-	if err != nil {
-		return nil, err
-	}
-	var files []string
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), ".") {
-			continue
-		}
-		switch strings.ToLower(filepath.Ext(e.Name())) {
-		case ".pem", ".crt", ".cer":
-			files = append(files, filepath.Join(folder, e.Name()))
-		}
-	}
-	return files, nil
-}
-
 // pair checks a certificate and its key, and returns them if they are good.
 func (l *loading) pair(cert, key Path, path string) tls.Certificate {
 	if cert == "" || key == "" {
 		return tls.Certificate{}
 	}
-	certPEM, err := readLimited(string(cert), maxOtherFile)
+	certPEM, err := l.read(string(cert), maxOtherFile)
 	if err != nil {
 		l.missing(join(path, "cert"), string(cert), err)
 	}
-	keyPEM, keyErr := readLimited(string(key), maxOtherFile)
+	keyPEM, keyErr := l.read(string(key), maxOtherFile)
 	if keyErr != nil {
 		l.missing(join(path, "key"), string(key), keyErr)
 	}
@@ -182,7 +163,7 @@ func (l *loading) roots(file Path, path string) *x509.CertPool {
 	if file == "" {
 		return nil
 	}
-	data, err := readLimited(string(file), maxOtherFile)
+	data, err := l.read(string(file), maxOtherFile)
 	if err != nil {
 		l.missing(path, string(file), err)
 		return nil

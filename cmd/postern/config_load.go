@@ -38,6 +38,7 @@ type loading struct {
 	told       map[string]bool // paths that have another problem
 	secretVars map[string]bool // environment variables that hold secrets
 	sealKeys   [][]byte        // nil where there is none that can be used
+	seen       seen
 }
 
 // loadConfig reads and checks the configuration that paths and the variables
@@ -66,8 +67,9 @@ func loadConfig(paths, environ []string, platforms []handlers.Platform) (*Config
 		l.problems = append(l.problems, Problem{Message: "there are more problems", Position: Position{File: "configuration"}})
 	}
 	if len(l.problems) > 0 {
-		return nil, &configError{problems: sortProblems(l.problems, l.files), warnings: l.cfg.Warnings}
+		return nil, &configError{problems: sortProblems(l.problems, l.files), warnings: l.cfg.Warnings, seen: l.seen}
 	}
+	l.cfg.seen = l.seen
 	return l.cfg, nil
 }
 
@@ -80,6 +82,7 @@ func newLoading(environ []string, platforms []handlers.Platform) *loading {
 		broken:     map[string]bool{},
 		told:       map[string]bool{},
 		secretVars: map[string]bool{},
+		seen:       seen{},
 	}
 	l.cfg.origins = origins{}
 	return l
@@ -136,7 +139,7 @@ func (l *loading) warnAt(path, format string, args ...any) {
 
 // path reads a file, or the files of a folder.
 func (l *loading) path(path string) {
-	info, err := os.Stat(path)
+	info, err := l.stat(path)
 	if err != nil {
 		l.fault(Position{File: path}, "", unreadable(err))
 		return
@@ -145,21 +148,15 @@ func (l *loading) path(path string) {
 		l.file(path)
 		return
 	}
-	entries, err := os.ReadDir(path)
+	files, err := l.folder(path, yamlEndings)
 	if err != nil {
 		l.fault(Position{File: path}, "", unreadable(err))
 		return
 	}
-	found := false
-	for _, e := range entries { // sorted by name
-		ext := filepath.Ext(e.Name())
-		if ext != ".yaml" && ext != ".yml" || strings.HasPrefix(e.Name(), ".") {
-			continue
-		}
-		found = true
-		l.file(filepath.Join(path, e.Name()))
+	for _, file := range files {
+		l.file(file)
 	}
-	if !found {
+	if len(files) == 0 {
 		l.fault(Position{File: path}, "", "the folder holds no *.yaml and no *.yml")
 	}
 }
@@ -170,7 +167,7 @@ func (l *loading) file(path string) {
 		return
 	}
 	l.files = append(l.files, path)
-	data, err := readLimited(path, maxConfigFile)
+	data, err := l.read(path, maxConfigFile)
 	if err != nil {
 		l.fault(Position{File: path}, "", unreadable(err))
 		return

@@ -35,6 +35,7 @@ func (p Problem) String() string { return p.Position.String() + ": " + p.Message
 type configError struct {
 	problems []Problem // at least one, by position
 	warnings []Problem
+	seen     seen
 }
 
 func (e *configError) Error() string {
