@@ -58,6 +58,7 @@ const (
 	HeaderDelivery    = "postern-delivery"
 	HeaderReceived    = "postern-received"
 	HeaderReason      = "postern-reason"
+	HeaderDetail      = "postern-detail"
 	// HeaderFacets carries an event's facets, so that who reads headers only
 	// can tell whether a later telling agrees.
 	HeaderFacets = "postern-facets"

@@ -1,6 +1,9 @@
 package schemas
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Reason says why a delivery is in quarantine. It is a subject token and a
 // metric label.
@@ -71,4 +74,46 @@ func (r Record) message(stream Stream, tail, id string) Message {
 		},
 		Body: r.Sealed,
 	}
+}
+
+// Rejected is a sealed push that was refused, on POSTERN_REJECTED.
+type Rejected struct {
+	Source   string
+	ID       string // any that is its own
+	Reason   string
+	Detail   string // what was wrong, in our words
+	Received time.Time
+	Sealed   []byte
+}
+
+// Message returns the record as it is published.
+func (r Rejected) Message() Message {
+	id := r.Source + ":" + r.ID
+	return Message{
+		Stream:  StreamRejected,
+		Subject: StreamRejected.Prefix() + "." + r.Source,
+		ID:      id,
+		Header: map[string][]string{
+			HeaderMsgID:    {id},
+			HeaderReason:   {r.Reason},
+			HeaderDetail:   {headerText(r.Detail)},
+			HeaderReceived: {FormatTime(r.Received)},
+		},
+		Body: r.Sealed,
+	}
+}
+
+// maxDetail is how long a text in a header may be.
+const maxDetail = 200
+
+// headerText returns s as a header can carry it unchanged: printable ASCII,
+// cut, without spaces around it.
+func headerText(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return '?'
+		}
+		return r
+	}, s)
+	return strings.TrimSpace(s[:min(len(s), maxDetail)])
 }

@@ -2,6 +2,7 @@ package schemas_test
 
 import (
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -67,5 +68,27 @@ func TestReasonsAreSubjectTokensAndApart(t *testing.T) {
 	}
 	if len(seen) == 0 {
 		t.Error("no reasons")
+	}
+}
+
+func TestRejectedSaysInTheClearWhatWasWrongOnly(t *testing.T) {
+	r := schemas.Rejected{
+		Source: "north", ID: "XYZ", Reason: "signature", Detail: " not\r\n gr\u00fcn" + strings.Repeat("!", 300),
+		Received: record().Received, Sealed: []byte{1, 2, 3},
+	}
+	want := schemas.Message{
+		Stream:  schemas.StreamRejected,
+		Subject: "postern.rejected.north",
+		ID:      "north:XYZ",
+		Header: map[string][]string{
+			"Nats-Msg-Id":      {"north:XYZ"},
+			"postern-reason":   {"signature"},
+			"postern-detail":   {"not?? gr?n" + strings.Repeat("!", 189)},
+			"postern-received": {"2026-05-06T07:08:09.000Z"},
+		},
+		Body: []byte{1, 2, 3},
+	}
+	if diff := cmp.Diff(want, r.Message()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
