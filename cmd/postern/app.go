@@ -32,12 +32,17 @@ const (
 
 // app is a running receiver: the parts, and who hands what to whom.
 type app struct {
-	cfg      *Config
+	cfg      *Config // what it was started with
 	log      *slog.Logger
 	registry *prometheus.Registry
 	// platforms are all that there are: what a source pushed that is no
 	// longer configured is still translated.
 	platforms []handlers.Platform
+
+	// now is the configuration in force: sources, tokens and what else a
+	// reload applies are as in there.
+	now      atomic.Pointer[Config]
+	reloader *reloader
 
 	keys    *journal.Keyring
 	journal *journal.Journal
@@ -45,14 +50,18 @@ type app struct {
 	ops     *ops.Server
 	bus     atomic.Pointer[bus.Bus] // nil until it is open
 
+	ingressCertificate, opsCertificate *ingress.Certificate // nil without TLS
+
 	ingressAddr net.Addr
 	opsAddr     net.Addr
 	opened      chan struct{} // closed when bus is set
 }
 
 // openApp opens the journal and the listeners. Nothing is accepted until run.
-func openApp(cfg *Config, platforms []handlers.Platform, log *slog.Logger) (_ *app, err error) {
+// The configuration can be read again as from says.
+func openApp(cfg *Config, platforms []handlers.Platform, log *slog.Logger, from rereading) (_ *app, err error) {
 	a := &app{cfg: cfg, log: log, platforms: platforms, registry: prometheus.NewRegistry(), opened: make(chan struct{})}
+	a.now.Store(cfg)
 	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo())
 	defer func() {
 		if err != nil {
@@ -76,21 +85,17 @@ func openApp(cfg *Config, platforms []handlers.Platform, log *slog.Logger) (_ *a
 	if err := a.openIngress(); err != nil {
 		return nil, err
 	}
+	a.reloader = newReloader(a, from)
 	return a, a.openOps()
 }
 
 func (a *app) openIngress() error {
 	c := a.cfg.Ingress
-	var certificate *ingress.Certificate
 	if c.TLS != nil {
 		var err error
-		if certificate, err = ingress.LoadCertificate(string(c.TLS.Cert), string(c.TLS.Key), a.log); err != nil {
+		if a.ingressCertificate, err = ingress.LoadCertificate(string(c.TLS.Cert), string(c.TLS.Key), a.log); err != nil {
 			return err
 		}
-	}
-	sources := make([]handlers.Source, 0, len(a.cfg.Sources))
-	for _, s := range a.cfg.Sources {
-		sources = append(sources, s.Opened)
 	}
 	l, err := listen(c.Listen)
 	if err != nil {
@@ -98,11 +103,11 @@ func (a *app) openIngress() error {
 	}
 	a.ingressAddr = l.Addr()
 	a.ingress, err = ingress.New(l, ingress.Config{
-		Sources:        sources,
+		Sources:        sourcesOf(a.cfg),
 		Journal:        a.journal,
 		ClientIP:       ingress.ClientIP(c.ClientIP),
 		TrustedProxies: prefixes(c.TrustedProxies),
-		Certificate:    certificate,
+		Certificate:    a.ingressCertificate,
 		MaxBody:        int64(c.MaxBody),
 		MaxConnections: c.MaxConnections,
 		DrainDelay:     c.DrainDelay.Std(),
@@ -136,6 +141,10 @@ func (a *app) run(ctx context.Context) error {
 	g.Go(func() error { return named("relay", a.relay(relaying, drained)) })
 	a.log.Info("ingress listens", "address", a.ingressAddr.String())
 	a.log.Info("ops listens", "address", a.opsAddr.String())
+	g.Go(func() error {
+		a.reloader.watch(ctx)
+		return nil
+	})
 	g.Go(func() error {
 		<-ctx.Done()
 		a.log.Info("ending in order")

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"path/filepath"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -18,11 +17,12 @@ const opsTokenFile = "ops.token"
 
 func (a *app) openOps() error {
 	c := a.cfg.Ops
-	token, err := ops.LocalToken(filepath.Join(string(a.cfg.DataDir), opsTokenFile))
+	token, err := a.localToken()
 	if err != nil {
 		return err
 	}
 	config := ops.Config{
+		Tokens:     opsTokens(a.cfg),
 		LocalToken: token,
 		Ready:      a.ready,
 		Degraded:   a.degraded,
@@ -30,18 +30,15 @@ func (a *app) openOps() error {
 		Registerer: a.registry,
 		Schemas:    schemas.JSON(),
 		Tail:       a.tail,
+		Reload:     a.reloader.reload,
 		Version:    opsVersion(),
 		Log:        a.log,
 	}
-	for _, t := range c.Tokens {
-		config.Tokens = append(config.Tokens, ops.Token{Name: t.Name, Role: ops.Role(t.Role), Token: t.Token.Value()})
-	}
 	if c.TLS != nil {
-		certificate, err := ingress.LoadCertificate(string(c.TLS.Cert), string(c.TLS.Key), a.log)
-		if err != nil {
+		if a.opsCertificate, err = ingress.LoadCertificate(string(c.TLS.Cert), string(c.TLS.Key), a.log); err != nil {
 			return err
 		}
-		config.TLS = certificate.Config()
+		config.TLS = a.opsCertificate.Config()
 	}
 	l, err := listen(c.Listen)
 	if err != nil {

@@ -98,7 +98,7 @@ func runDemo(ctx context.Context, p *process, dir string) error {
 	}
 	// What the demo provokes on purpose would read like trouble.
 	log := newLogger(p.stderr, slog.LevelError, true, isTerminal(p.stderr) && environment(p.environ)["NO_COLOR"] == "")
-	app, err := openApp(cfg, p.platforms, log)
+	app, err := openApp(cfg, p.platforms, log, rereading{load: func() (*Config, error) { return p.load([]string{file}) }})
 	if err != nil {
 		return err
 	}

@@ -45,6 +45,7 @@ var logKeys = map[string]bool{
 	"file":       true,
 	"path":       true, // of a file, never of a request
 	"position":   true, // in the configuration
+	"setting":    true, // of it: its keys
 	"request_id": true,
 
 	// What runs.
