@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/seed75441868/postern/bus"
 	"github.com/seed75441868/postern/bus/bustest"
@@ -97,6 +98,20 @@ func TestHeadersOnlyLeavesTheBodyAndTellsItsSize(t *testing.T) {
 	}
 }
 
+func TestTailBehindASequence(t *testing.T) {
+	t.Parallel()
+	b := bustest.Server(t)
+	publish(t, b, schemas.StreamEvents, events(schemas.StreamEvents, 1, 5)...)
+	var got []uint64
+	err := b.Tail(t.Context(), bus.TailOptions{Stream: schemas.StreamEvents, After: 3}, func(m bus.TailMessage) error {
+		got = append(got, m.Seq)
+		return nil
+	})
+	if diff := cmp.Diff([]uint64{4, 5}, got); diff != "" || err != nil {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+}
+
 func TestLastIsTheNewestOfItsSubject(t *testing.T) {
 	t.Parallel()
 	b := bustest.Server(t)
@@ -120,6 +135,11 @@ func TestStreamsReportsWhatIsAndWhatShouldBe(t *testing.T) {
 	t.Parallel()
 	b := bustest.Server(t)
 	publish(t, b, schemas.StreamEvents, events(schemas.StreamEvents, 1, 3)...)
+	publish(t, b, schemas.StreamQuarantine, on(schemas.StreamQuarantine, "acme.stale"))
+	js := newJS(t, bustest.Connect(t, b))
+	if _, err := js.CreateConsumer(t.Context(), string(schemas.StreamEvents), jetstream.ConsumerConfig{Durable: "ledger"}); err != nil {
+		t.Fatal(err)
+	}
 	reports, err := b.Streams(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -138,5 +158,13 @@ func TestStreamsReportsWhatIsAndWhatShouldBe(t *testing.T) {
 	}
 	if r := reports[0]; r.Name != string(schemas.StreamEvents) || r.Messages != 3 || r.Last != 3 || !r.Refuses || r.LastTime.IsZero() {
 		t.Errorf("events: %+v", r)
+	}
+	if diff := cmp.Diff([]bus.ConsumerReport{{Name: "ledger", Pending: 3}}, reports[0].Consumers); diff != "" {
+		t.Errorf("consumers (-want +got):\n%s", diff)
+	}
+	for _, r := range reports {
+		if r.Name == string(schemas.StreamQuarantine) && r.Open[[2]string{"acme", "stale"}] != 1 {
+			t.Errorf("quarantine: %+v", r.Open)
+		}
 	}
 }

@@ -3,6 +3,8 @@ package bus
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -16,7 +18,11 @@ type StreamReport struct {
 	First, Last     uint64    // sequences of the oldest and the newest message
 	FirstTime       time.Time // when they were stored; zero if there are none
 	LastTime        time.Time
-	Consumers       int
+
+	// Consumers are the durable ones, a hundred at most.
+	Consumers []ConsumerReport
+	// Open counts what is in quarantine by source and reason.
+	Open map[[2]string]uint64
 
 	MaxBytes      int64         // -1: no limit
 	MaxAge        time.Duration // 0: no limit
@@ -27,6 +33,12 @@ type StreamReport struct {
 	Replicas int
 	// Drift is what it has that the configuration doesn't want, a line each.
 	Drift []string
+}
+
+// ConsumerReport is how far a durable consumer is.
+type ConsumerReport struct {
+	Name    string
+	Pending uint64 // messages that it has not been given yet
 }
 
 // Streams asks the server for all streams and buckets. Those that aren't there
@@ -43,14 +55,21 @@ func (b *Bus) Streams(ctx context.Context) ([]StreamReport, error) {
 		if err != nil {
 			return nil, fmt.Errorf("report on %s: %w", want.Name, explained(ctx, err))
 		}
+		more, err := b.streamGauges(ctx, want.Name)
+		if err != nil {
+			return nil, fmt.Errorf("report on %s: %w", want.Name, explained(ctx, err))
+		}
 		info := s.CachedInfo()
 		r := StreamReport{
 			Name: want.Name, Description: info.Config.Description,
-			Messages: info.State.Msgs, Bytes: info.State.Bytes, Consumers: info.State.Consumers,
+			Messages: info.State.Msgs, Bytes: info.State.Bytes, Open: more.open,
 			First: info.State.FirstSeq, Last: info.State.LastSeq,
 			MaxBytes: info.Config.MaxBytes, MaxAge: info.Config.MaxAge, MaxPerSubject: info.Config.MaxMsgsPerSubject,
 			Refuses: info.Config.Discard == jetstream.DiscardNew, Replicas: info.Config.Replicas,
 			Drift: differences(want, info.Config),
+		}
+		for _, name := range slices.Sorted(maps.Keys(more.pending)) {
+			r.Consumers = append(r.Consumers, ConsumerReport{name, more.pending[name]})
 		}
 		if r.Messages > 0 {
 			r.FirstTime, r.LastTime = info.State.FirstTime, info.State.LastTime

@@ -34,6 +34,7 @@ type TailOptions struct {
 	Key string
 
 	Since  time.Time // nothing older; zero: no limit
+	After  uint64    // only what is behind that sequence, whatever Since says; 0: no limit
 	Last   int       // only that many of those that are there; 0: all of them
 	New    bool      // nothing of what is there
 	Follow bool      // go on with what comes
@@ -66,7 +67,7 @@ func (b *Bus) Tail(ctx context.Context, options TailOptions, fn func(TailMessage
 		return fmt.Errorf("tail: %w", err)
 	}
 	r := reading{
-		b: b, stream: options.Stream, since: options.Since, pull: 200,
+		b: b, stream: options.Stream, since: options.Since, after: options.After, pull: 200,
 		config: jetstream.ConsumerConfig{FilterSubjects: subjects, HeadersOnly: options.HeadersOnly},
 	}
 	if err := r.begin(ctx, options); err != nil {
