@@ -22,10 +22,12 @@ Data goes to stdout, everything else to stderr. Exit codes: 0 ok, 1 failed,
 		demoCommand(p),
 		tailCommand(p),
 		configCommand(p),
+		reloadCommand(p),
 		signCommand(p),
 		verifyCommand(p),
 		triggerCommand(p),
 		keysCommand(p),
+		doctorCommand(p),
 		versionCommand(p),
 	)
 	return root
