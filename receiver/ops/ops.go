@@ -40,7 +40,7 @@ type Config struct {
 	// Tokens are those of the configuration; at least one is required unless
 	// the listener is on loopback.
 	Tokens []Token
-	// LocalToken, from [LocalToken], lets its owner operate.
+	// LocalToken, from [LocalToken], lets its owner do everything.
 	LocalToken string
 
 	// Ready are the checks that decide whether a push can be taken.
@@ -53,6 +53,9 @@ type Config struct {
 	Schemas    fs.FS                 // has <type>.v1.json at its top
 	Tail       Tail
 	Reload     Reload // nil: there is nothing to read again
+	Triage     Triage // nil: there is nothing to look at
+	Status     func(context.Context) Status
+	Streams    func(context.Context) ([]StreamStatus, error)
 	Version    Version
 	Log        *slog.Logger
 }
@@ -138,6 +141,15 @@ func (s *Server) routes() *echo.Echo {
 	e.GET("/schemas/:name", s.schema, read)
 	e.GET("/api/v1/version", func(c echo.Context) error { return writeJSON(c, s.cfg.Version) }, read)
 	e.GET("/api/v1/tail", s.tail, read)
+	if s.cfg.Triage != nil {
+		s.triageRoutes(e)
+	}
+	if s.cfg.Status != nil {
+		e.GET("/api/v1/status", s.status, read)
+	}
+	if s.cfg.Streams != nil {
+		e.GET("/api/v1/streams", s.streamsStatus, read)
+	}
 	if s.cfg.Reload != nil {
 		e.POST("/api/v1/reload", s.reload, s.Require(RoleOperator))
 	}

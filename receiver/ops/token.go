@@ -48,7 +48,10 @@ const localName = "ops.token"
 
 func credentials(tokens []Token, local string) ([]credential, error) {
 	if local != "" {
-		tokens = append([]Token{{Name: localName, Role: RoleOperator, Token: local}}, tokens...)
+		tokens = append([]Token{
+			{Name: localName, Role: RoleOperator, Token: local},
+			{Name: localName, Role: RoleUnseal, Token: local},
+		}, tokens...)
 	}
 	list := make([]credential, 0, len(tokens))
 	for _, t := range tokens {
