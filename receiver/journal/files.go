@@ -63,7 +63,11 @@ func (w *watchedFS) watchNew(name string, f vfs.File, err error) (vfs.File, erro
 		return nil, err
 	}
 	base := w.PathBase(name)
-	file := &watchedFile{File: f, fs: w, slot: w.synced.slotFor(base), state: slot{name: base}}
+	file := &watchedFile{File: f, fs: w, slot: -1, state: slot{name: base}}
+	// A checkpoint has files of the same names in a folder of its own.
+	if w.PathDir(name) == w.PathJoin(w.synced.dir) {
+		file.slot = w.synced.slotFor(base)
+	}
 	if file.slot >= 0 {
 		w.synced.note(file.slot, file.state)
 	}
@@ -80,10 +84,17 @@ type watchedFile struct {
 }
 
 func (f *watchedFile) Write(p []byte) (int, error) {
+	before, sum := f.state.sum, uint32(0)
+	if f.slot >= 0 { // a file may change p while it writes
+		sum = crc32.Update(before, castagnoli, p)
+	}
 	n, err := f.File.Write(p)
+	if n < len(p) {
+		sum = crc32.Update(before, castagnoli, p[:n])
+	}
 	if f.slot >= 0 {
 		f.state.size += int64(n)
-		f.state.sum = crc32.Update(f.state.sum, castagnoli, p[:n])
+		f.state.sum = sum
 	}
 	return n, f.failed("write", err)
 }
