@@ -40,6 +40,8 @@ type reloader struct {
 	app  *app
 	from rereading
 
+	every, settle time.Duration // see lookEvery and settleFor
+
 	mu   sync.Mutex // one reload at a time
 	seen seen       // by the last one, whatever became of it
 
@@ -48,7 +50,7 @@ type reloader struct {
 
 func newReloader(a *app, from rereading) *reloader {
 	r := &reloader{
-		app: a, from: from, seen: a.cfg.seen,
+		app: a, from: from, seen: a.cfg.seen, every: lookEvery, settle: settleFor,
 		successful: prometheus.NewGauge(prometheus.GaugeOpts{
 			Namespace: "postern", Name: "config_last_reload_successful",
 			Help: "Whether the configuration was good when it was read last: 1, or 0 if an older one is still in force.",

@@ -21,7 +21,7 @@ const (
 // watch reloads when somebody asks by a signal, and when what the
 // configuration was read from changes, until ctx ends.
 func (r *reloader) watch(ctx context.Context) {
-	timer := time.NewTimer(lookEvery)
+	timer := time.NewTimer(r.every)
 	defer timer.Stop()
 	var before seen // what has changed, at the last look; nil if nothing has
 	for {
@@ -38,9 +38,9 @@ func (r *reloader) watch(ctx context.Context) {
 				before = nil
 			}
 			if before != nil {
-				timer.Reset(settleFor)
+				timer.Reset(r.settle)
 			} else {
-				timer.Reset(lookEvery)
+				timer.Reset(r.every)
 			}
 		}
 	}
