@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -44,11 +45,13 @@ type app struct {
 	now      atomic.Pointer[Config]
 	reloader *reloader
 
-	keys    *journal.Keyring
-	journal *journal.Journal
-	ingress *ingress.Server
-	ops     *ops.Server
-	bus     atomic.Pointer[bus.Bus] // nil until it is open
+	keys     *journal.Keyring
+	journal  *journal.Journal
+	ingress  *ingress.Server
+	refusals *relay.Refusals
+	triage   *triage
+	ops      *ops.Server
+	bus      atomic.Pointer[bus.Bus] // nil until it is open
 
 	ingressCertificate, opsCertificate *ingress.Certificate // nil without TLS
 
@@ -82,6 +85,8 @@ func openApp(cfg *Config, platforms []handlers.Platform, log *slog.Logger, from 
 		return nil, err
 	}
 	a.registry.MustRegister(a.journal.Collector())
+	a.refusals = relay.NewRefusals(relay.RefusalsConfig{Keys: a.keys, Sources: a.sourceNames(), Registerer: a.registry, Log: log})
+	a.triage = newTriage(a)
 	if err := a.openIngress(); err != nil {
 		return nil, err
 	}
@@ -111,6 +116,7 @@ func (a *app) openIngress() error {
 		MaxBody:        int64(c.MaxBody),
 		MaxConnections: c.MaxConnections,
 		DrainDelay:     c.DrainDelay.Std(),
+		Refused:        a.refusals.Refused,
 		Registerer:     a.registry,
 		Log:            a.log,
 	})
@@ -223,16 +229,23 @@ func (a *app) relay(ctx context.Context, opened chan<- *relay.Relay) error {
 	if a.cfg.NATS.URL != "" {
 		trimAfter = a.cfg.NATS.TrimAfter.Std()
 	}
-	var sources []string
-	for _, s := range a.cfg.Sources {
-		sources = append(sources, s.Name)
-	}
+	var carrying sync.WaitGroup
+	carrying.Go(func() { a.refusals.Run(ctx, b) })
+	defer carrying.Wait()
 	r := relay.New(relay.Config{
-		Journal: a.journal, Bus: b, Normalize: normalize, TrimAfter: trimAfter, Sources: sources,
-		Registerer: a.registry, Log: a.log,
+		Journal: a.journal, Bus: b, Normalize: normalize, TrimAfter: trimAfter, Sources: a.sourceNames(),
+		Released: a.triage.settled, Registerer: a.registry, Log: a.log,
 	})
 	opened <- r
 	return r.Run(ctx)
+}
+
+func (a *app) sourceNames() []string {
+	names := make([]string, 0, len(a.cfg.Sources))
+	for _, s := range a.cfg.Sources {
+		names = append(names, s.Name)
+	}
+	return names
 }
 
 // named says which part failed.

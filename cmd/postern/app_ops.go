@@ -31,6 +31,9 @@ func (a *app) openOps() error {
 		Schemas:    schemas.JSON(),
 		Tail:       a.tail,
 		Reload:     a.reloader.reload,
+		Triage:     a.triage,
+		Status:     a.status,
+		Streams:    a.streams,
 		Version:    opsVersion(),
 		Log:        a.log,
 	}

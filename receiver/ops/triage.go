@@ -109,8 +109,8 @@ type Handled struct {
 	Source     string `json:"source"`
 	// Outcome is told, nothing_new (it had been told), kept (it still can't
 	// become events), pending (it is in the journal and is told when the bus
-	// takes it), discarded, gone (it was not there any more) or sealed (it
-	// can't be opened).
+	// takes it), discarded, gone (it was not there any more), sealed (it
+	// can't be opened) or unavailable (it was not tried).
 	Outcome string `json:"outcome"`
 	Reason  string `json:"reason,omitempty"` // why it is kept, now
 }
@@ -122,6 +122,8 @@ const (
 	OutcomeDiscarded = "discarded"
 	OutcomeGone      = "gone"
 	OutcomeSealed    = "sealed"
+
+	OutcomeUnavailable = "unavailable"
 )
 
 // HandledList is the answer to a release or a discard.
