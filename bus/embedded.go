@@ -56,6 +56,7 @@ type embedded struct {
 	current *server.Server // nil while there is none
 	at      net.Addr       // where it listens, kept over restarts
 	stopped bool
+	resting bool // it is halted on purpose, see Bus.Rest
 	state   health
 }
 

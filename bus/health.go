@@ -55,6 +55,9 @@ func (e *embedded) watch(ctx context.Context, busy *sync.Mutex) {
 		case <-ctx.Done():
 			return
 		}
+		if e.rests() {
+			continue
+		}
 		e.look()
 		err := e.health().err
 		if err == nil {
