@@ -12,10 +12,17 @@ import (
 // fail, and whose free space can be told.
 type faultFS struct {
 	vfs.FS
-	mu    sync.Mutex
-	write func(name string) error // before each write
-	sync  func(name string) error // before each sync
-	free  atomic.Int64            // 0: not told
+	mu     sync.Mutex
+	create func(name string) error // before a file is made
+	write  func(name string) error // before each write
+	sync   func(name string) error // before each sync
+	free   atomic.Int64            // 0: not told
+}
+
+func (f *faultFS) onCreate(fn func(name string) error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.create = fn
 }
 
 func (f *faultFS) onWrite(fn func(name string) error) {
@@ -48,6 +55,9 @@ func (f *faultFS) GetDiskUsage(path string) (vfs.DiskUsage, error) {
 }
 
 func (f *faultFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if err := f.before(&f.create, name); err != nil {
+		return nil, err
+	}
 	file, err := f.FS.Create(name, c)
 	return f.wrap(name, file, err)
 }

@@ -58,16 +58,22 @@ func (w *watchedFS) watch(f vfs.File, err error) (vfs.File, error) {
 
 // watchNew notes a log or a MANIFEST before anything is written to it, so that
 // the note of its predecessor is never the newest when that is removed.
+//
+// Without a new log Pebble can't go on; it would panic with its locks held.
 func (w *watchedFS) watchNew(name string, f vfs.File, err error) (vfs.File, error) {
-	if err != nil {
-		return nil, err
-	}
 	base := w.PathBase(name)
-	file := &watchedFile{File: f, fs: w, slot: -1, state: slot{name: base}}
+	at := -1
 	// A checkpoint has files of the same names in a folder of its own.
 	if w.PathDir(name) == w.PathJoin(w.synced.dir) {
-		file.slot = w.synced.slotFor(base)
+		at = w.synced.slotFor(base)
 	}
+	if err != nil {
+		if at >= 0 && !errors.Is(err, syscall.ENOSPC) {
+			w.fatal(fmt.Errorf("make a file: %w", err))
+		}
+		return nil, err
+	}
+	file := &watchedFile{File: f, fs: w, slot: at, state: slot{name: base}}
 	if file.slot >= 0 {
 		w.synced.note(file.slot, file.state)
 	}

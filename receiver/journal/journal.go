@@ -245,8 +245,8 @@ func (j *Journal) get(key []byte) ([]byte, error) {
 }
 
 // commit writes b. It returns only if that worked: synced if opt says so.
-// Pebble panics when it can't close a full log, which a recovering caller
-// would turn into a half-dead process.
+// Pebble panics where it can't go on, and a caller that recovers from panics,
+// as HTTP servers do, would make a half-dead process of that.
 func (j *Journal) commit(b *pebble.Batch, opt *pebble.WriteOptions) {
 	defer func() {
 		if r := recover(); r != nil {

@@ -193,7 +193,7 @@ func mapKeys(m map[uint64]kept) func(yield func(uint64) bool) {
 // A power cut in the middle of appends by many: what was acknowledged is
 // there, and what is there was offered.
 func TestAPowerCutUnderLoadTakesNothingThatWasAcknowledged(t *testing.T) {
-	for round := range 12 {
+	for round := range 8 {
 		fs := vfs.NewCrashableMem()
 		c := config(t, "journal")
 		j, err := journal.OpenFS(c, fs)
