@@ -53,6 +53,7 @@ type Config struct {
 	Schemas    fs.FS                 // has <type>.v1.json at its top
 	Tail       Tail
 	Reload     Reload // nil: there is nothing to read again
+	Backup     Backup // nil: there is nothing to copy
 	Triage     Triage // nil: there is nothing to look at
 	Status     func(context.Context) Status
 	Streams    func(context.Context) ([]StreamStatus, error)
@@ -152,6 +153,9 @@ func (s *Server) routes() *echo.Echo {
 	}
 	if s.cfg.Reload != nil {
 		e.POST("/api/v1/reload", s.reload, s.Require(RoleOperator))
+	}
+	if s.cfg.Backup != nil {
+		e.POST("/api/v1/backup", s.backup, s.Require(RoleOperator))
 	}
 	return e
 }
