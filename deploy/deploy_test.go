@@ -197,10 +197,15 @@ func start(t *testing.T, env []string, name string, args ...string) *process {
 			<-p.ended
 		}
 		if t.Failed() {
-			t.Logf("%s said:\n%s", p.name, &p.out)
+			t.Logf("%s said at last:\n%s", p.name, lastLines(p.out.String(), 30))
 		}
 	})
 	return p
+}
+
+func lastLines(text string, n int) string {
+	lines := strings.SplitAfter(text, "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "")
 }
 
 func (p *process) signal(s syscall.Signal) {

@@ -164,6 +164,7 @@ func checkLabels(t *testing.T, where, text string, pattern *regexp.Regexp, label
 
 // Alerts ask for metrics that a receiver has, and tell what to do.
 func TestAlertsNameOnlyWhatThereIs(t *testing.T) {
+	t.Parallel()
 	known := readMetrics(t, scrape(t))
 	all := readRules(t)
 	for _, g := range all.Groups {
@@ -205,6 +206,7 @@ func TestAlertsNameOnlyWhatThereIs(t *testing.T) {
 // The dashboard asks for metrics that a receiver has, of a Prometheus that its
 // user chooses.
 func TestDashboardNamesOnlyWhatThereIs(t *testing.T) {
+	t.Parallel()
 	known := readMetrics(t, scrape(t))
 	b := readBoard(t)
 	for where, expr := range b.expressions() {
@@ -251,6 +253,7 @@ func TestDashboardNamesOnlyWhatThereIs(t *testing.T) {
 // promtool understands the configuration, the rules and every query of the
 // dashboard, and sees each alert fire when it should.
 func TestPromtool(t *testing.T) {
+	t.Parallel()
 	promtool := tool(t, "promtool", "prometheus")
 	check := func(name string, args ...string) {
 		t.Run(name, func(t *testing.T) {
@@ -286,6 +289,7 @@ func TestPromtool(t *testing.T) {
 
 // promtool has nothing to say against the names and types of our metrics.
 func TestMetricsAreNamedAsUsual(t *testing.T) {
+	t.Parallel()
 	promtool := tool(t, "promtool", "prometheus")
 	cmd := exec.CommandContext(t.Context(), promtool, "check", "metrics")
 	cmd.Stdin = strings.NewReader(scrape(t))

@@ -18,11 +18,7 @@ type metrics map[string]map[string][]string
 // metrics of its own.
 func readMetrics(t *testing.T, text string) metrics {
 	t.Helper()
-	parser := expfmt.NewTextParser(model.LegacyValidation)
-	families, err := parser.TextToMetricFamilies(strings.NewReader(text))
-	if err != nil {
-		t.Fatal(err)
-	}
+	families := parseMetrics(t, text)
 	m := metrics{"up": {}}
 	for name, family := range families {
 		names := []string{name}
@@ -41,6 +37,26 @@ func readMetrics(t *testing.T, text string) metrics {
 		labels["job"], labels["instance"] = []string{"postern"}, nil
 	}
 	return m
+}
+
+func parseMetrics(t *testing.T, text string) map[string]*dto.MetricFamily {
+	t.Helper()
+	parser := expfmt.NewTextParser(model.LegacyValidation)
+	families, err := parser.TextToMetricFamilies(strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return families
+}
+
+// total returns the sum of all series of a counter.
+func total(t *testing.T, text, name string) float64 {
+	t.Helper()
+	var sum float64
+	for _, series := range parseMetrics(t, text)[name].GetMetric() {
+		sum += series.GetCounter().GetValue()
+	}
+	return sum
 }
 
 func labelsOf(family *dto.MetricFamily) map[string][]string {

@@ -106,6 +106,7 @@ var itsOwn = []string{"Host", "X-Forwarded-For", "Content-Length", "Connection"}
 // A push goes through each proxy as it is, and with it who called; what the
 // receiver answers comes back as it is.
 func TestProxiesChangeNothing(t *testing.T) {
+	t.Parallel()
 	secrets := must(t, makeSecrets)
 	for _, p := range proxies() {
 		t.Run(p.name, func(t *testing.T) {
@@ -211,6 +212,7 @@ func sameHeaders(t *testing.T, want, got http.Header) {
 // HAProxy sends pushes to receivers that could take them, and no push fails
 // because one is gone.
 func TestHAProxyPassesOverReceivers(t *testing.T) {
+	t.Parallel()
 	secrets := must(t, makeSecrets)
 	one, two := newRecorder(t, secrets, true), newRecorder(t, secrets, true)
 	// Both are asked at the same port here: at ops of the first.
@@ -241,6 +243,7 @@ func TestHAProxyPassesOverReceivers(t *testing.T) {
 // let in, who isn't is kept out, whatever a caller writes about itself and
 // whoever goes past the proxy.
 func TestReceiverBehindAProxyKnowsItsCallers(t *testing.T) {
+	t.Parallel()
 	secrets := must(t, makeSecrets)
 	for _, p := range proxies() {
 		t.Run(p.name, func(t *testing.T) {
