@@ -31,6 +31,7 @@ func (a *app) openOps() error {
 		Schemas:    schemas.JSON(),
 		Tail:       a.tail,
 		Reload:     a.reloader.reload,
+		Backup:     (&backups{app: a}).make,
 		Triage:     a.triage,
 		Status:     a.status,
 		Streams:    a.streams,
