@@ -33,6 +33,7 @@ Data goes to stdout, everything else to stderr. Exit codes: 0 ok, 1 failed,
 		keysCommand(p),
 		doctorCommand(p),
 		backupCommand(p),
+		schemaCommand(p),
 		versionCommand(p),
 	)
 	return root

@@ -55,7 +55,7 @@ func streamStatus(r bus.StreamReport) ops.StreamStatus {
 		s.MaxAge = string(text)
 	}
 	if r.Refuses {
-		s.WhenFull = "refuses"
+		s.WhenFull = refuses
 	}
 	for _, c := range r.Consumers {
 		s.Consumers = append(s.Consumers, ops.ConsumerStatus{Name: c.Name, Pending: c.Pending})
