@@ -2,20 +2,22 @@ package relay
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/seed75441868/postern/receiver/journal"
 	"github.com/seed75441868/postern/schemas"
 )
 
 // mirrored are the streams that the index follows.
-var mirrored = []schemas.Stream{schemas.StreamEvents, schemas.StreamRestricted}
+var mirrored = []schemas.Stream{schemas.StreamEvents, schemas.StreamRestricted, schemas.StreamOps}
 
 // ready returns nil if the bus is there and the index knows all that is on it.
-// It has work to do only after a start and after a reconnect.
+// It has work to do only after a start, a reconnect and a failure to publish.
 func (r *Relay) ready(ctx context.Context) error {
 	r.syncing.Lock()
 	defer r.syncing.Unlock()
@@ -36,6 +38,8 @@ func (r *Relay) ready(ctx context.Context) error {
 		return fmt.Errorf("catch up with the bus: %w", err)
 	}
 	r.stopFollow = stop
+	// A bus that was away may have lost what it acknowledged before.
+	r.kept.restart(time.Now().Add(r.cfg.TrimAfter))
 	return nil
 }
 
@@ -92,32 +96,68 @@ func (r *Relay) position(ctx context.Context, stream schemas.Stream) (schemas.St
 	if err != nil {
 		return state, 0, err
 	}
-	switch {
-	case pos.Created.IsZero():
-		if err := r.index.Reset(stream, state.Created); err != nil {
-			return state, 0, err
-		}
-		pos.Last = 0
-	case !pos.Created.Equal(state.Created) || state.Last < pos.Last:
+	if pos.Created.IsZero() {
+		return state, 0, r.index.Reset(stream, state.Created)
+	}
+	same, err := r.isMirrored(ctx, stream, state, pos)
+	if err != nil {
+		return state, 0, err
+	}
+	if !same {
 		r.cfg.Log.Warn("a stream went back; what the journal still has is told again where it is missing", "stream", string(stream))
-		if err := r.index.Reset(stream, state.Created); err != nil {
-			return state, 0, err
-		}
 		r.kept.clear()
 		select {
 		case r.rewound <- struct{}{}:
 		default:
 		}
-		pos.Last = 0
-	default:
-		if err := r.index.Expire(stream, state.First); err != nil {
-			return state, 0, err
-		}
+		return state, 0, r.index.Reset(stream, state.Created)
+	}
+	if err := r.index.Expire(stream, state.First); err != nil {
+		return state, 0, err
 	}
 	if state.First > state.Last { // nothing is there to be followed
 		return state, state.Last, r.index.Apply(stream, nil, state.Last)
 	}
 	return state, pos.Last, nil
+}
+
+// isMirrored reports whether the stream is the one that the index knows, and
+// has all that the index knows of it. Sequences alone don't tell: after a stream
+// lost its end, others may have published past it.
+func (r *Relay) isMirrored(ctx context.Context, stream schemas.Stream, state schemas.StreamState, pos journal.Position) (bool, error) {
+	if !pos.Created.Equal(state.Created) || state.Last < pos.Last {
+		return false, nil
+	}
+	newest, isNewest, err := r.index.Newest(stream)
+	if err != nil || newest < state.First { // none, or expired
+		return true, err
+	}
+	if newest > state.Last {
+		return false, nil
+	}
+	return r.has(ctx, stream, newest, isNewest)
+}
+
+// errSeen ends following once what was looked for was seen.
+var errSeen = errors.New("seen")
+
+// has reports whether the message at a sequence is there and is the one.
+func (r *Relay) has(ctx context.Context, stream schemas.Stream, seq uint64, is func(id string) bool) (bool, error) {
+	found := false
+	err := r.cfg.Bus.Follow(ctx, stream, seq-1, func(headings []schemas.Heading, last uint64) error {
+		if len(headings) > 0 && headings[0].Seq == seq {
+			found = is(headings[0].ID)
+			return errSeen
+		}
+		if last >= seq {
+			return errSeen
+		}
+		return nil
+	})
+	if errors.Is(err, errSeen) {
+		return found, nil
+	}
+	return false, err
 }
 
 // followOne mirrors one stream and closes caughtUp when the index knows
@@ -158,6 +198,15 @@ func (k *kept) add(due time.Time, seqs []uint64) {
 	k.queue = append(k.queue, keptSeqs{due, seqs})
 }
 
+// restart has everything wait until due.
+func (k *kept) restart(due time.Time) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for i := range k.queue {
+		k.queue[i].due = due
+	}
+}
+
 func (k *kept) clear() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -176,7 +225,8 @@ func (k *kept) take(now time.Time) []uint64 {
 	return due
 }
 
-// trimKept trims what is due, until ctx ends.
+// trimKept trims what is due, until ctx ends. While the bus is away nothing is:
+// what it acknowledged before may be gone when it comes back.
 func (r *Relay) trimKept(ctx context.Context) error {
 	tick := time.NewTicker(min(time.Second, r.cfg.TrimAfter))
 	defer tick.Stop()
@@ -185,6 +235,9 @@ func (r *Relay) trimKept(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case now := <-tick.C:
+			if r.ready(ctx) != nil {
+				continue // those who publish complain
+			}
 			if due := r.kept.take(now); len(due) > 0 {
 				r.trim(due)
 			}

@@ -16,10 +16,22 @@ type batch struct {
 	// they are, so that trying again after a failure doesn't take our own
 	// telling for an earlier one.
 	stored map[string]*item
+	// tried has the ids that were sent without an answer.
+	tried map[string]*item
 }
 
 func newBatch(items []*item) *batch {
-	return &batch{items: items, stored: map[string]*item{}}
+	return &batch{items: items, stored: map[string]*item{}, tried: map[string]*item{}}
+}
+
+// unanswered remembers what was sent and may be on the bus or not.
+func (b *batch) unanswered(parcels []parcel, err error) {
+	if errors.Is(err, errToldMeanwhile) {
+		return
+	}
+	for _, p := range parcels {
+		b.tried[p.ID] = p.of
+	}
 }
 
 // parcel is a message and the item that it is of.
@@ -57,6 +69,7 @@ func (r *Relay) tell(ctx context.Context, b *batch) error {
 			return r.note(b, stream, sent, seqs)
 		})
 		if err != nil {
+			b.unanswered(out[stream], err)
 			return err
 		}
 	}
@@ -197,6 +210,9 @@ func (r *Relay) send(ctx context.Context, stream schemas.Stream, parcels []parce
 			if ctx.Err() == nil {
 				r.metrics.publishErrors.WithLabelValues(string(stream), "unavailable").Inc()
 			}
+			// Whatever it is, the streams and the index are looked at again
+			// before the next try: a stream may be gone.
+			r.synced.Store(0)
 			return fmt.Errorf("publish to %s: %w", stream, err)
 		}
 	}
@@ -205,28 +221,43 @@ func (r *Relay) send(ctx context.Context, stream schemas.Stream, parcels []parce
 
 func (r *Relay) putAway(it *item, stream schemas.Stream, err error) {
 	if stream == schemas.StreamRaw || stream == schemas.StreamQuarantine {
-		it.parked = true
+		it.parked, it.tell = true, nil
 		r.cfg.Log.Error("the bus refuses a sealed delivery; it stays in the journal", "source", it.record.Source, "delivery", it.record.DeliveryID, "error", err)
 		return
 	}
 	r.quarantine(it, schemas.ReasonUnpublishable, err)
 }
 
-// note remembers what is on the bus now.
+// errToldMeanwhile says that another receiver told a fact after the index was
+// asked for it: whether it agrees is known when the index has heard of it.
+var errToldMeanwhile = errors.New("another receiver told a fact at the same time")
+
+// note remembers what is on the bus now. A message with the sequence 0 was there
+// already: it is what we sent in an earlier try, whose answer was lost, or
+// another receiver's.
 func (r *Relay) note(b *batch, stream schemas.Stream, sent []parcel, seqs []uint64) error {
-	headings := make([]schemas.Heading, len(sent))
+	var headings []schemas.Heading
+	var meanwhile error
 	for i, p := range sent {
-		headings[i] = schemas.Heading{ID: p.ID, Seq: seqs[i]}
-		if f := p.Header[schemas.HeaderFacets]; len(f) > 0 {
-			headings[i].Facets = f[0]
+		if seqs[i] == 0 && b.tried[p.ID] != p.of {
+			meanwhile = errToldMeanwhile
+			continue
 		}
 		if b.stored[p.ID] == nil {
 			b.stored[p.ID] = p.of
 			p.of.published = p.of.published || stream != schemas.StreamOps
 			r.metrics.published(p.of.record.Source, p.Message)
 		}
+		if seqs[i] == 0 {
+			continue // the index hears of it by itself
+		}
+		h := schemas.Heading{ID: p.ID, Seq: seqs[i]}
+		if f := p.Header[schemas.HeaderFacets]; len(f) > 0 {
+			h.Facets = f[0]
+		}
+		headings = append(headings, h)
 	}
-	return r.index.Apply(stream, headings, 0)
+	return errors.Join(r.index.Apply(stream, headings, 0), meanwhile)
 }
 
 // finish counts items that are done and lets the journal forget them.
