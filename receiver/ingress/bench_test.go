@@ -50,8 +50,8 @@ func BenchmarkAccept(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	bodies := signedBodies(b, signer)
-	ours := newLoad(b, oursToBench(b, signer), bodies)
+	bodies := signedBodies(b, signer, benchBodies)
+	ours := newLoad(b, oursToBench(b, signer, nil), bodies)
 	bare := newLoad(b, bareToBench(b, signer, toPebble(b)), bodies)
 	direct := newLoad(b, bareToBench(b, signer, toJetStream(b)), bodies)
 	b.ResetTimer()
@@ -71,8 +71,8 @@ func BenchmarkAccept(b *testing.B) {
 	b.ReportMetric(direct.total.Seconds()/ours.total.Seconds(), "of-jetstream")
 }
 
-// signedBodies returns different envelopes of about 2 KB.
-func signedBodies(b *testing.B, signer *corastonetest.Signer) [][]byte {
+// signedBodies returns n different envelopes of about 2 KB.
+func signedBodies(b testing.TB, signer *corastonetest.Signer, n int) [][]byte {
 	b.Helper()
 	node := corastonetest.NewNode(signer, corastonetest.Topic, 2)
 	node.Version = "2"
@@ -80,7 +80,7 @@ func signedBodies(b *testing.B, signer *corastonetest.Signer) [][]byte {
 	for i := range assets {
 		assets[i] = node.AssetID()
 	}
-	bodies := make([][]byte, benchBodies)
+	bodies := make([][]byte, n)
 	for i := range bodies {
 		p, err := node.Notify(node.Process("createInvestment", "success", assets...))
 		if err != nil {
@@ -92,7 +92,8 @@ func signedBodies(b *testing.B, signer *corastonetest.Signer) [][]byte {
 	return bodies
 }
 
-func oursToBench(b *testing.B, signer *corastonetest.Signer) (addr string) {
+// oursToBench starts our server. change may be nil.
+func oursToBench(b testing.TB, signer *corastonetest.Signer, change func(*ingress.Config)) (addr string) {
 	b.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -105,6 +106,9 @@ func oursToBench(b *testing.B, signer *corastonetest.Signer) (addr string) {
 	}
 	for i := range benchSources {
 		cfg.Sources = append(cfg.Sources, corastoneSource(b, "s"+strconv.Itoa(i), signer))
+	}
+	if change != nil {
+		change(&cfg)
 	}
 	s, err := ingress.New(l, cfg)
 	if err != nil {

@@ -26,7 +26,7 @@ func (g *gate) raw(t *testing.T, addr, text string) (resp heard, closed bool) {
 	return hear(t, c)
 }
 
-func hear(t *testing.T, c net.Conn) (h heard, closed bool) {
+func hear(t *testing.T, c io.Reader) (h heard, closed bool) {
 	t.Helper()
 	r := bufio.NewReader(c)
 	resp, err := http.ReadResponse(r, nil)

@@ -167,6 +167,8 @@ func (s *Server) refuse(err error, c echo.Context) {
 		src = nil // who is on no list learns and counts nothing of a source
 		s.metrics.unknown[rejectedAddress].Inc()
 		s.hangUp(c)
+	case errors.Is(err, errAddress):
+		s.hangUp(c)
 	case a.outcome == rejectedPath:
 		src = nil
 		if c.Request().Method == http.MethodPost {
@@ -203,7 +205,7 @@ func (s *Server) refuseConnection(remote netip.Addr, check string) {
 }
 
 // hangUp ends the connection with the answer. Without the deadline net/http
-// would go on reading the body that nobody asked for.
+// would read the body that nobody asked for before it answers.
 func (s *Server) hangUp(c echo.Context) {
 	c.Response().Header()["Connection"] = headerClose
 	// It fails only on a connection that is gone.

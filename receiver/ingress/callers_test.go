@@ -1,0 +1,393 @@
+package ingress_test
+
+import (
+	"bufio"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seed75441868/postern/receiver/ingress"
+)
+
+// Who is behind the proxies of these tests.
+const (
+	proxy    = "127.0.1.1" // trusted, as is all of 127.0.1.0/24
+	proxy2   = "127.0.1.2"
+	partner  = "203.0.113.7" // on the list of source one, as is friend
+	partner6 = "2001:db8::7"
+	attacker = "198.51.100.66" // on no list
+)
+
+// verdict is what becomes of a push.
+type verdict string
+
+const (
+	served  verdict = "served"  // 200, and kept
+	refused verdict = "refused" // 403, before the body
+	broken  verdict = "broken"  // 400: no HTTP
+	ended   verdict = "ended"   // without an answer
+)
+
+// call is a push to /hooks/one, and what must become of it.
+type call struct {
+	name   string
+	server string // a name of gates
+	from   string // the socket's address
+	head   []string
+	pause  time.Duration // between pieces of head
+	lines  []string      // of the HTTP header
+	tls    bool
+	silent bool // says nothing after head
+	want   verdict
+}
+
+// xff returns header lines.
+func xff(values ...string) []string {
+	lines := make([]string, 0, len(values))
+	for _, v := range values {
+		lines = append(lines, "X-Forwarded-For: "+v)
+	}
+	return lines
+}
+
+// gates starts a server of each kind.
+func gates(t *testing.T) map[string]*gate {
+	t.Helper()
+	f := newFiles(t)
+	cert, key := selfSigned(t, time.Now().Add(time.Hour))
+	f.write(t, cert, key)
+	shown, err := ingress.LoadCertificate(f.cert, f.key, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]*gate{}
+	for _, kind := range []struct {
+		name, listen string
+		mode         ingress.ClientIP
+		tls          bool
+	}{
+		{"direct", "127.0.0.1:0", ingress.Direct, false},
+		{"direct6", "[::]:0", "", false},
+		{"forwarded", "127.0.0.1:0", ingress.Forwarded, false},
+		{"forwarded6", "[::]:0", ingress.Forwarded, false},
+		{"forwardedTLS", "127.0.0.1:0", ingress.Forwarded, true},
+		{"proxy", "127.0.0.1:0", ingress.ProxyProtocol, false},
+		{"proxy6", "[::]:0", ingress.ProxyProtocol, false},
+		{"proxyTLS", "127.0.0.1:0", ingress.ProxyProtocol, true},
+	} {
+		l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", kind.listen)
+		if err != nil {
+			t.Logf("no IPv6 here: %v", err)
+			continue
+		}
+		g := openOn(t, l, func(c *ingress.Config) {
+			for _, p := range []string{partner + "/32", partner6 + "/128"} {
+				c.Sources[0].Push.Allow = append(c.Sources[0].Push.Allow, netip.MustParsePrefix(p))
+			}
+			c.ClientIP = kind.mode
+			if kind.mode == ingress.Forwarded || kind.mode == ingress.ProxyProtocol {
+				c.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.1.0/24"), netip.MustParsePrefix("2001:db8:ff::/48")}
+			}
+			if kind.tls {
+				c.Certificate = shown
+			}
+		})
+		_, port, _ := net.SplitHostPort(g.addr)
+		g.addr = "127.0.0.1:" + port
+		all[kind.name] = g
+	}
+	return all
+}
+
+// TestWhoCalls makes every call over a socket of its own.
+func TestWhoCalls(t *testing.T) {
+	t.Parallel()
+	all := gates(t)
+	calls := slices.Concat(directCalls(), forwardedCalls(), proxyCalls(), badAnnouncements())
+	var spoofs, lost, kept int
+	t.Run("calls", func(t *testing.T) {
+		// At once: those who say nothing are waited for, and not only by us.
+		results := make([]chan verdict, len(calls))
+		for i, c := range calls {
+			results[i] = make(chan verdict, 1)
+			go func() {
+				defer close(results[i])
+				if g := all[c.server]; g != nil {
+					results[i] <- c.make(t, g, fmt.Sprintf("ok a%d", i))
+				}
+			}()
+		}
+		names := map[string]bool{}
+		for i, c := range calls {
+			name := c.server + "/" + c.name
+			if names[name] {
+				t.Errorf("two calls are %s", name)
+			}
+			names[name] = true
+			t.Run(name, func(t *testing.T) {
+				got, ok := <-results[i]
+				if !ok {
+					t.Skip("not called; is there no IPv6 here?")
+				}
+				switch {
+				case got == served && c.want != served:
+					spoofs++
+				case got != served && c.want == served:
+					lost++
+				}
+				if got == served {
+					kept++
+				}
+				if got != c.want {
+					t.Errorf("%s, want %s", got, c.want)
+				}
+			})
+		}
+	})
+	inJournals := 0
+	for _, g := range all {
+		inJournals += len(g.journal.kept())
+	}
+	t.Logf("%d calls: %d accepted, %d accepted spoofs, %d legitimate callers refused", len(calls), kept, spoofs, lost)
+	if inJournals != kept {
+		t.Errorf("%d pushes are in the journals, %d were answered 200", inJournals, kept)
+	}
+}
+
+// make makes the call. Who is to be refused doesn't send the body that it
+// announces: nobody may wait for it.
+func (call call) make(t *testing.T, g *gate, body string) verdict {
+	t.Helper()
+	var c net.Conn = g.dial(t, call.from)
+	for i, piece := range call.head {
+		if i > 0 {
+			<-time.After(max(call.pause, 20*time.Millisecond)) // so that it comes on its own
+		}
+		if _, err := io.WriteString(c, piece); err != nil {
+			return ended
+		}
+	}
+	if call.silent {
+		return outcomeOn(t, c)
+	}
+	if call.tls {
+		secure := tls.Client(c, &tls.Config{InsecureSkipVerify: true})
+		if err := secure.HandshakeContext(t.Context()); err != nil {
+			return ended
+		}
+		c = secure
+	}
+	request := "POST /hooks/one HTTP/1.1\r\nHost: x\r\n" + strings.Join(append(call.lines, ""), "\r\n")
+	if !strings.Contains(request, "chunked") {
+		request += fmt.Sprintf("Content-Length: %d\r\n\r\n", len(body))
+		if call.want == served {
+			request += body
+		}
+	}
+	_, _ = io.WriteString(c, request) // it may be closed already
+	return outcomeOn(t, c)
+}
+
+// outcomeOn reads what the server answers.
+func outcomeOn(t *testing.T, c net.Conn) verdict {
+	t.Helper()
+	r := bufio.NewReader(c)
+	if _, err := r.Peek(1); err != nil {
+		if ne, ok := err.(net.Error); ok && ne.Timeout() { //nolint:errorlint // it is not wrapped
+			t.Error("neither answered nor closed")
+		}
+		return ended
+	}
+	resp, err := http.ReadResponse(r, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	switch resp.StatusCode {
+	case http.StatusOK:
+		return served
+	case http.StatusForbidden:
+		return refused
+	case http.StatusBadRequest:
+		return broken
+	default:
+		return verdict(resp.Status)
+	}
+}
+
+// directCalls: who calls is who is at the other end of the socket.
+func directCalls() []call {
+	calls := []call{
+		{name: "friend", from: friend, want: served},
+		{name: "neighbor", from: neighbor, want: refused},
+		{name: "stranger", from: stranger, want: refused},
+		{name: "next to a friend", from: "127.0.0.4", want: refused},
+		{name: "friend with a forwarded stranger", from: friend, lines: xff(attacker), want: served},
+		{name: "friend with a forwarded nonsense", from: friend, lines: xff("a, b:1,,"), want: served},
+		{name: "what would be a proxy elsewhere", from: proxy, lines: xff(partner), want: refused},
+		{name: "stranger with two headers", from: stranger, lines: xff(friend, partner), want: refused},
+		{name: "stranger with a chain", from: stranger, lines: xff(friend + ", 127.0.0.1"), want: refused},
+		{name: "stranger announces a friend", from: stranger, head: []string{v1(friend)}, want: broken},
+		{name: "stranger announces a friend in binary", from: stranger, head: []string{v2(friend)}, want: broken},
+		{name: "friend announces a friend", from: friend, head: []string{v1(friend)}, want: broken},
+		{name: "trusted elsewhere announces a friend", from: proxy, head: []string{v2(friend)}, want: broken},
+	}
+	for _, name := range []string{
+		"X-Forwarded-For", "X-Real-IP", "X-Client-IP", "X-Cluster-Client-IP", "True-Client-IP", "CF-Connecting-IP",
+		"X-Original-Forwarded-For", "X-Remote-Addr", "X-ProxyUser-Ip", "Client-IP", "Via", "Remote-Addr",
+	} {
+		calls = append(calls, call{name: "stranger says " + name, from: stranger, lines: []string{name + ": " + friend}, want: refused})
+	}
+	calls = append(calls, call{name: "stranger says Forwarded", from: stranger, lines: []string{"Forwarded: for=" + friend + ";by=127.0.0.1"}, want: refused})
+	for i := range calls {
+		calls[i].server = "direct"
+	}
+	return append(calls,
+		call{server: "direct6", name: "friend", from: friend, want: served},
+		call{server: "direct6", name: "stranger", from: stranger, want: refused},
+		call{server: "direct6", name: "stranger says X-Forwarded-For", from: stranger, lines: xff(friend), want: refused},
+	)
+}
+
+// forwardedCalls: who calls is the rightmost address that is no proxy's.
+func forwardedCalls() []call {
+	calls := []call{
+		{name: "direct friend", from: friend, want: served},
+		{name: "direct friend with a forwarded stranger", from: friend, lines: xff(attacker), want: served},
+		{name: "direct friend with nonsense", from: friend, lines: xff("partner:1,,%"), want: served},
+		{name: "direct stranger", from: stranger, want: refused},
+		{name: "direct stranger claims a partner", from: stranger, lines: xff(partner), want: refused},
+		{name: "direct stranger claims a chain", from: stranger, lines: xff(partner + ", " + proxy), want: refused},
+		{name: "direct stranger claims two headers", from: stranger, lines: xff(partner, proxy), want: refused},
+		{name: "direct neighbor claims a partner", from: neighbor, lines: xff(partner), want: refused},
+		{name: "just outside the proxies", from: "127.0.2.1", lines: xff(partner), want: refused},
+		{name: "no header", from: proxy, want: refused},
+		{name: "only X-Real-IP", from: proxy, lines: []string{"X-Real-IP: " + partner}, want: refused},
+		{name: "only Forwarded", from: proxy, lines: []string{"Forwarded: for=" + partner}, want: refused},
+		{name: "underscores", from: proxy, lines: []string{"X_Forwarded_For: " + partner}, want: refused},
+		{name: "other case of the name", from: proxy, lines: []string{"x-forwarded-FOR: " + partner}, want: served},
+		{name: "space before the colon", from: proxy, lines: []string{"X-Forwarded-For : " + partner}, want: broken},
+		{name: "X-Real-IP beside a stranger", from: proxy, lines: append(xff(attacker), "X-Real-IP: "+partner), want: refused},
+		{name: "X-Real-IP beside a partner", from: proxy, lines: append(xff(partner), "X-Real-IP: "+attacker), want: served},
+		{name: "hop by hop", from: proxy, lines: append(xff(attacker), "Connection: X-Forwarded-For"), want: refused},
+		{name: "folded", from: proxy, lines: []string{"X-Forwarded-For: " + attacker + ",", " " + partner}, want: served},
+		{name: "folded, a stranger last", from: proxy, lines: []string{"X-Forwarded-For: " + partner + ",", "\t" + attacker}, want: refused},
+		{name: "folded without a comma", from: proxy, lines: []string{"X-Forwarded-For: " + attacker, " " + partner}, want: refused},
+		{name: "in the trailer", from: proxy, lines: []string{
+			"Transfer-Encoding: chunked", "Trailer: X-Forwarded-For", "", "5", "ok tr", "0", "X-Forwarded-For: " + partner, "",
+		}, want: refused},
+		{name: "announced", from: proxy, head: []string{v1(partner)}, want: broken},
+		{name: "another proxy", from: "127.0.1.254", lines: xff(partner), want: served},
+		{name: "five hundred hops left of it", from: proxy, lines: xff(strings.Repeat(attacker+",", 500) + partner), want: served},
+		{name: "five hundred partners left of a stranger", from: proxy, lines: xff(strings.Repeat(partner+",", 500) + attacker), want: refused},
+		{name: "two hundred trusted hops", from: proxy, lines: xff(partner + strings.Repeat(","+proxy2, 200)), want: served},
+		{name: "two headers", from: proxy, lines: xff(attacker, partner), want: served},
+		{name: "two headers, a stranger last", from: proxy, lines: xff(partner, attacker), want: refused},
+		{name: "two headers, a proxy last", from: proxy, lines: xff(partner, proxy2), want: served},
+		{name: "three headers", from: proxy, lines: xff(partner, attacker+", "+proxy2, proxy), want: refused},
+		{name: "three headers, one empty", from: proxy, lines: xff(partner, "", proxy), want: refused},
+		{name: "nonsense in an earlier header", from: proxy, lines: xff("x:y", partner), want: served},
+		{name: "nonsense in the last header", from: proxy, lines: xff(partner, "x:y"), want: refused},
+		{name: "other headers between", from: proxy, lines: []string{xff(partner)[0], "X-Other: 1", xff(attacker)[0]}, want: refused},
+	}
+	for i := range calls {
+		calls[i].server = "forwarded"
+	}
+	for value, want := range forwardedValues() {
+		calls = append(calls, call{server: "forwarded", name: "value " + value, from: proxy, lines: xff(value), want: want})
+	}
+	for _, server := range []string{"forwarded6", "forwardedTLS"} {
+		secure := server == "forwardedTLS"
+		calls = append(calls,
+			call{server: server, name: "direct friend", from: friend, tls: secure, want: served},
+			call{server: server, name: "partner", from: proxy, tls: secure, lines: xff(partner), want: served},
+			call{server: server, name: "stranger", from: proxy, tls: secure, lines: xff(partner + "," + attacker), want: refused},
+			call{server: server, name: "claim", from: stranger, tls: secure, lines: xff(partner), want: refused},
+			call{server: server, name: "no header", from: proxy, tls: secure, want: refused},
+		)
+	}
+	return calls
+}
+
+// forwardedValues are what a proxy says, and whether it is a partner who calls.
+func forwardedValues() map[string]verdict {
+	return map[string]verdict{
+		partner:                                  served,
+		" \t" + partner + "\t ":                  served,
+		friend:                                   served,
+		partner6:                                 served,
+		"2001:DB8:0:0:0:0:0:7":                   served,
+		"::ffff:" + partner:                      served,
+		"::ffff:cb00:7107":                       served,
+		"0:0:0:0:0:ffff:cb00:7107":               served,
+		attacker + ", " + partner:                served,
+		"nonsense, " + partner:                   served,
+		partner + ":443, " + partner:             served,
+		", " + partner:                           served,
+		partner + "," + proxy2:                   served,
+		partner + " ,\t" + proxy2 + ", " + proxy: served,
+		partner + ", ::ffff:" + proxy2:           served,
+		partner + ", 2001:db8:ff::1":             served,
+		partner + ", 2001:db8:ff::1, " + proxy:   served,
+
+		attacker:                  refused,
+		neighbor:                  refused, // on another source's list
+		partner + ", " + attacker: refused,
+		partner + ", " + attacker + ", " + proxy2: refused,
+		partner + ", 2001:db8:fe::1":              refused, // no proxy
+		"":                                        refused,
+		",":                                       refused,
+		partner + ",":                             refused,
+		partner + ", ,":                           refused,
+		partner + ",," + proxy2:                   refused,
+		proxy2:                                    refused, // every hop is trusted
+		proxy + ", " + proxy2:                     refused,
+		"2001:db8:ff::7":                          refused,
+		partner + ":443":                          refused,
+		"[" + partner6 + "]":                      refused,
+		"[" + partner6 + "]:443":                  refused,
+		partner6 + "%eth0":                        refused,
+		partner + "%eth0":                         refused,
+		"::ffff:" + partner + "%1":                refused,
+		"fe80::1%lo":                              refused,
+		partner + ", " + proxy2 + ":80":           refused,
+		partner + ", 2001:db8:ff::1%1":            refused,
+		partner + ", unknown":                     refused,
+		"unknown":                                 refused,
+		"_hidden":                                 refused,
+		"localhost":                               refused,
+		"for=" + partner:                          refused,
+		`"` + partner + `"`:                       refused,
+		"'" + partner + "'":                       refused,
+		partner + ";" + attacker:                  refused,
+		partner + " " + attacker:                  refused,
+		partner + "/32":                           refused,
+		"203.0.113.007":                           refused,
+		"0203.0.113.7":                            refused,
+		"0xcb.0.113.7":                            refused,
+		"3405803783":                              refused,
+		"203.0.28935":                             refused,
+		"203.0.113.7.":                            refused,
+		"203.0.113.263":                           refused,
+		"203.0.113.7\u00a0":                       refused,
+		"２03.0.113.7":                             refused,
+		"::" + partner:                            refused, // IPv4-compatible
+		"64:ff9b::cb00:7107":                      refused, // NAT64
+		"2002:cb00:7107::1":                       refused, // 6to4
+		"::ffff:0:" + partner:                     refused, // translated
+		"0.0.0.0":                                 refused,
+		"::":                                      refused,
+		"::1":                                     refused,
+		"127.0.0.1":                               refused,
+		"127.0.1":                                 refused,
+		"255.255.255.255":                         refused,
+	}
+}
