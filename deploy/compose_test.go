@@ -86,7 +86,7 @@ func readComposition(t *testing.T) composition {
 // make-secrets.sh makes, and no container may do more than it must.
 func TestComposeFitsTogether(t *testing.T) {
 	c := readComposition(t)
-	made := must(t, makeSecrets)
+	made := secretsOf(t)
 	for name, s := range c.Secrets {
 		if s.File != "secrets/"+name {
 			t.Errorf("secret %s is the file %s", name, s.File)

@@ -32,7 +32,7 @@ type house struct {
 // startHouse runs it with the files that compose.yaml gives to each container.
 func startHouse(t *testing.T) *house {
 	t.Helper()
-	h := &house{secrets: must(t, makeSecrets), urlOf: map[string]string{}}
+	h := &house{secrets: secretsOf(t), urlOf: map[string]string{}}
 	h.startNATS(t)
 
 	changes := []string{

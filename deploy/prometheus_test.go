@@ -100,7 +100,7 @@ var scraped struct {
 func scrape(t *testing.T) string {
 	t.Helper()
 	scraped.once.Do(func() {
-		secrets := must(t, makeSecrets)
+		secrets := secretsOf(t)
 		r := startReceiver(t, fmt.Sprintf("ingress: {tls: {cert: %[1]s/ops.pem, key: %[1]s/ops.key}}\n", secrets))
 		broker := "nats://" + r.logged("nats listens")
 		c := newCaller(t, friend, insideCA(t, secrets))
@@ -265,7 +265,7 @@ func TestPromtool(t *testing.T) {
 		})
 	}
 	dir := t.TempDir()
-	secrets := must(t, makeSecrets)
+	secrets := secretsOf(t)
 	write(t, dir, "alerts.yml", sample(t, "prometheus/alerts.yml"))
 	config := write(t, dir, "prometheus.yml", sample(t, "prometheus/prometheus.yml", "/run/secrets", secrets))
 	check("config", "check", "config", config)

@@ -107,7 +107,7 @@ var itsOwn = []string{"Host", "X-Forwarded-For", "Content-Length", "Connection"}
 // receiver answers comes back as it is.
 func TestProxiesChangeNothing(t *testing.T) {
 	t.Parallel()
-	secrets := must(t, makeSecrets)
+	secrets := secretsOf(t)
 	for _, p := range proxies() {
 		t.Run(p.name, func(t *testing.T) {
 			behind := newRecorder(t, secrets, p.clientIP == "proxy-protocol")
@@ -213,7 +213,7 @@ func sameHeaders(t *testing.T, want, got http.Header) {
 // because one is gone.
 func TestHAProxyPassesOverReceivers(t *testing.T) {
 	t.Parallel()
-	secrets := must(t, makeSecrets)
+	secrets := secretsOf(t)
 	one, two := newRecorder(t, secrets, true), newRecorder(t, secrets, true)
 	// Both are asked at the same port here: at ops of the first.
 	url := "https://" + startHAProxyBefore(t, secrets, port(one.ops), one.address, two.address) + "/hooks/corastone"
@@ -244,7 +244,7 @@ func TestHAProxyPassesOverReceivers(t *testing.T) {
 // whoever goes past the proxy.
 func TestReceiverBehindAProxyKnowsItsCallers(t *testing.T) {
 	t.Parallel()
-	secrets := must(t, makeSecrets)
+	secrets := secretsOf(t)
 	for _, p := range proxies() {
 		t.Run(p.name, func(t *testing.T) {
 			if !supports(t, p.clientIP) {

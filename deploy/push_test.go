@@ -52,6 +52,13 @@ func runMakeSecrets() (string, error) {
 	return dir, nil
 }
 
+// secretsOf returns the folder of what make-secrets.sh made.
+func secretsOf(t *testing.T) string {
+	t.Helper()
+	tool(t, "openssl", "openssl")
+	return must(t, makeSecrets)
+}
+
 // insideCA returns the CA that make-secrets.sh made.
 func insideCA(t *testing.T, secrets string) *x509.CertPool {
 	t.Helper()
