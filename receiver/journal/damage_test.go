@@ -28,7 +28,7 @@ func liveJournal(t *testing.T) (journal.Config, *vfs.MemFS, map[uint64]string) {
 	}
 	payloads := make(map[uint64]string)
 	for i := range 36 {
-		payload := fmt.Sprintf("%d %0*d", i, i*15, 0)
+		payload := fmt.Sprintf("%d %0*d", i, i*4, 0)
 		d, content := push(payload)
 		mustAppend(t, j, d, fmt.Sprint(i), content)
 		payloads[uint64(i+1)] = payload
@@ -133,7 +133,7 @@ func TestAFlippedBitIsNeverSilent(t *testing.T) {
 	for _, name := range names {
 		total += len(readFile(t, killed, name))
 	}
-	samples := 120
+	samples := 100
 	if testing.Short() {
 		samples = 30
 	}
@@ -186,7 +186,7 @@ func TestEveryBitOfTheLastRecordCounts(t *testing.T) {
 	c, killed, payloads := liveJournal(t)
 	name, content := lastLog(t, killed)
 	rng := rand.New(rand.NewPCG(3, 4))
-	for at := len(content) - 700; at < len(content); at += 20 {
+	for at := len(content) - 400; at < len(content); at += 13 {
 		fs := copyOf(killed)
 		flipped := bytes.Clone(content)
 		flipped[at] ^= 1 << rng.IntN(8)
@@ -200,7 +200,7 @@ func TestEveryBitOfTheLastRecordCounts(t *testing.T) {
 func TestAShortenedLogIsRefusedAndLeftAsItIs(t *testing.T) {
 	c, killed, payloads := liveJournal(t)
 	name, content := lastLog(t, killed)
-	for _, cut := range []int{1, 100, 700, 2000, len(content)} {
+	for _, cut := range []int{1, 60, 400, 1500, len(content)} {
 		fs := copyOf(killed)
 		writeFile(t, fs, name, content[:len(content)-cut])
 		for range 2 { // trying again doesn't help, nor does it make it worse

@@ -134,11 +134,11 @@ func TestWhatIsToldAgainCostsNothing(t *testing.T) {
 
 func TestThePositionIsNeverAheadOfWhatIsNotedAfterACrash(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 6))
-	for percent := 0; percent <= 100; percent += 10 {
+	for percent := 0; percent <= 100; percent += 20 {
 		m := newMortal(t, 0)
 		last := uint64(0)
-		for last < 3000 {
-			n := 1 + rng.Uint64N(60)
+		for last < 800 {
+			n := 1 + rng.Uint64N(30)
 			var told []journal.Told
 			for i := range n {
 				told = append(told, journal.Told{ID: fmt.Sprint("a:", last+i+1), Seq: last + i + 1})

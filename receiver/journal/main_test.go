@@ -14,7 +14,7 @@ func TestMain(m *testing.M) {
 		return
 	}
 	// Fewer than rapid's hundred; -rapid.checks overrides it.
-	if err := flag.Set("rapid.checks", "25"); err != nil {
+	if err := flag.Set("rapid.checks", "15"); err != nil {
 		panic(err)
 	}
 	goleak.VerifyTestMain(m)

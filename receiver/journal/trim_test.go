@@ -99,7 +99,7 @@ func TestTheSpaceOfTrimmedEntriesComesBack(t *testing.T) {
 	c := config(t, t.TempDir())
 	j := openJournal(t, c)
 	defer closeJournal(t, j)
-	const entries = 120
+	const entries = 80
 	for i := range entries {
 		d, content := push("")
 		d.Payload = randomBytes(500 << 10)
