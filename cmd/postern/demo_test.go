@@ -51,6 +51,7 @@ func TestDemoShowsALifeARefusalAndAQuarantine(t *testing.T) {
 		"postern.events.corastone.process.succeeded",
 		"postern.events.corastone.process.failed",
 		"postern.events.corastone.error.logged",
+		"postern.ops.corastone.push_rejected",
 		"postern.quarantine.corastone.bad_json",
 		"postern.events.corastone.process.succeeded",
 	}
