@@ -6,6 +6,8 @@ import (
 	"crypto/rand"
 	"log/slog"
 	"net"
+	"os"
+	"path/filepath"
 	"strconv"
 	"testing"
 	"time"
@@ -82,6 +84,7 @@ type External struct {
 	dir     string
 	port    int
 	current *server.Server
+	saved   string // folder
 }
 
 // NewExternal starts an external server, which ends with the test.
@@ -153,6 +156,24 @@ func (e *External) Stop() {
 	e.current.Shutdown()
 	e.current.WaitForShutdown()
 	e.current = nil
+}
+
+// Save keeps a copy of what is in its store. Stop it before.
+func (e *External) Save() {
+	e.t.Helper()
+	e.saved = filepath.Join(e.t.TempDir(), "saved")
+	if err := os.CopyFS(e.saved, os.DirFS(e.dir)); err != nil {
+		e.t.Fatal(err)
+	}
+}
+
+// Restore stops it, puts back what was saved, and starts it again: a broker
+// that lost the end of what it had acknowledged.
+func (e *External) Restore() {
+	e.t.Helper()
+	e.Stop()
+	e.dir = e.saved
+	e.Start()
 }
 
 // Wipe stops it, takes all that is in its store away, and starts it again: a

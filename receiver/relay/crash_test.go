@@ -51,6 +51,7 @@ func TestCrashTellsEachFactOnce(t *testing.T) {
 		"twins published":             {schemas.StreamRestricted, all},
 		"told, quarantine to come":    {schemas.StreamQuarantine, 0},
 		"quarantine record published": {schemas.StreamQuarantine, all},
+		"drift told":                  {schemas.StreamOps, all},
 	}
 	for name, row := range rows {
 		t.Run(name, func(t *testing.T) {
@@ -58,6 +59,7 @@ func TestCrashTellsEachFactOnce(t *testing.T) {
 			w := newWorld(t)
 			first := w.accept("m1", "process p1 success\nprocess p2 success\nrestricted p3")
 			w.accept("m2", "unusable")
+			w.accept("m5", "drift transaction.mood")
 			d := &dying{Bus: b, at: row.at, stored: row.stored, dead: make(chan struct{})}
 			w.run(d)
 			<-d.dead
@@ -89,8 +91,17 @@ func TestCrashTellsEachFactOnce(t *testing.T) {
 			for _, m := range messages(t, b, schemas.StreamRaw) {
 				raw[m.Header[schemas.HeaderDelivery][0]] = true
 			}
-			if len(raw) != 3 {
-				t.Errorf("raw has %d deliveries, want 3", len(raw))
+			if len(raw) != 4 {
+				t.Errorf("raw has %d deliveries, want 4", len(raw))
+			}
+			drifts := 0
+			for _, subject := range subjects(t, b, schemas.StreamOps) {
+				if subject == "postern.ops.feed.schema_drift" {
+					drifts++
+				}
+			}
+			if drifts != 1 {
+				t.Errorf("the drift was told %d times", drifts)
 			}
 			eventually(t, "the journal is empty", func() bool { return w.journal.Stats().Entries == 0 })
 		})

@@ -235,7 +235,7 @@ func (r *Relay) trimKept(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case now := <-tick.C:
-			if r.ready(ctx) != nil {
+			if !r.answers(ctx) {
 				continue // those who publish complain
 			}
 			if due := r.kept.take(now); len(due) > 0 {
@@ -243,4 +243,15 @@ func (r *Relay) trimKept(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+// answers reports whether the bus is there, and has what the index knows.
+func (r *Relay) answers(ctx context.Context) bool {
+	if r.ready(ctx) != nil {
+		return false
+	}
+	// The epoch doesn't tell that the connection is lost, only that there is
+	// another.
+	_, err := r.cfg.Bus.StreamState(ctx, schemas.StreamEvents)
+	return err == nil && r.synced.Load() == r.cfg.Bus.Epoch()
 }

@@ -230,6 +230,70 @@ func TestWhatABrokerLostIsToldAgain(t *testing.T) {
 	}
 }
 
+func TestNothingIsTrimmedWhileTheBrokerIsAway(t *testing.T) {
+	server := bustest.NewExternal(t)
+	b := server.Bus()
+	w := newWorld(t)
+	const trimAfter = 300 * time.Millisecond
+	w.config = func(c *relay.Config) { c.TrimAfter = trimAfter }
+	w.run(b)
+	w.accept("m1", "process p1 success")
+	w.drain()
+	server.Stop()
+	away := time.NewTimer(3 * trimAfter)
+	defer away.Stop()
+	<-away.C
+	if n := w.journal.Stats().Entries; n != 1 {
+		t.Fatalf("the journal holds %d entries: it forgot what the broker may have lost", n)
+	}
+	server.Wipe() // and it did lose it
+	eventually(t, "what was lost is told again, and then forgotten", func() bool {
+		return w.journal.Stats().Entries == 0
+	})
+	if diff := cmp.Diff([]string{"feed:process:p1:success"}, ids(t, b, schemas.StreamEvents)); diff != "" {
+		t.Errorf("events (-want +got):\n%s", diff)
+	}
+}
+
+func TestALostEndIsNoticedBehindWhatOthersPublished(t *testing.T) {
+	server := bustest.NewExternal(t)
+	one, two := newWorld(t), newWorld(t)
+	long := func(c *relay.Config) { c.TrimAfter = time.Hour }
+	one.config, two.config = long, long
+	b := server.Bus()
+	one.run(server.Bus())
+	one.accept("m1", "process p1 success")
+	one.drain()
+	server.Stop()
+	server.Save()
+	server.Start()
+	one.accept("m2", "process p2 success")
+	one.accept("m3", "process p3 success")
+	one.drain()
+	one.stop() // and while it is away, the broker loses the last seconds
+	server.Restore()
+	two.run(b)
+	for i := range 4 {
+		two.accept(fmt.Sprint("n", i), fmt.Sprintf("process q%d success", i))
+	}
+	two.drain()
+
+	one.run(server.Bus())
+	one.accept("m4", "process p4 success")
+	eventually(t, "what was lost is told again", func() bool {
+		got := map[string]int{}
+		for _, id := range ids(t, b, schemas.StreamEvents) {
+			got[id]++
+		}
+		for _, id := range []string{"p1", "p2", "p3", "p4", "q0", "q3"} {
+			if got["feed:process:"+id+":success"] != 1 {
+				return false
+			}
+		}
+		return true
+	})
+}
+
 func TestTwoReceiversTellEachFactOnce(t *testing.T) {
 	server := bustest.NewExternal(t)
 	one, two := newWorld(t), newWorld(t)
