@@ -26,6 +26,7 @@ var badURLs = []string{
 	"sns.eu-central-1.amazonaws.com/" + file,
 	"/" + file,
 	file,
+	strings.TrimPrefix(file, "SimpleNotificationService-"),
 	"ftp://sns.eu-central-1.amazonaws.com/" + file,
 	"file:///etc/ssl/" + file,
 	"data:application/x-pem-file;base64,LS0tLS1CRUdJTg==",

@@ -80,6 +80,7 @@ func TestCertificateIsBelievedOnlyIfAllOfItIsRight(t *testing.T) {
 		"ended before the message":   {sns.issue(t, corastonetest.Leaf{To: at.Add(-second)}), "certificate"},
 		"begins before the message":  {sns.issue(t, corastonetest.Leaf{From: at.Add(-second)}), ""},
 		"begins after the message":   {sns.issue(t, corastonetest.Leaf{From: at.Add(second)}), "certificate"},
+		"for something else":         {sns.issue(t, corastonetest.Leaf{Usage: x509.ExtKeyUsageCodeSigning}), ""},
 		"of another authority":       {other, "certificate"},
 		"of nobody":                  {alone, "certificate"},
 		"of another host":            {sns.issue(t, corastonetest.Leaf{Name: "sns.eu-central-1.amazonaws.com"}), "certificate"},
@@ -181,6 +182,10 @@ func TestValidityIsJudgedAtTheTimestamp(t *testing.T) {
 	}
 	// Authentic, and too old to be believed.
 	ancient := sns.certify(t, corastonetest.Leaf{})
+	e := notification(`{"error":{"errorId":"a"}}`)
+	e.Timestamp = "0001-01-01T00:00:00Z" // which some take for no time at all
+	_, err := webhook.Authenticate(request(signWith(t, ancient, e)))
+	check(t, err, "certificate")
 	for _, timestamp := range []string{stamp(received.AddDate(0, -2, 0)), "yesterday"} {
 		e := notification(`{"error":{"errorId":"a"}}`)
 		e.Timestamp = timestamp
@@ -188,6 +193,37 @@ func TestValidityIsJudgedAtTheTimestamp(t *testing.T) {
 		if err != nil || !a.Stale {
 			t.Errorf("%s: %v, stale %v", timestamp, err, a.Stale)
 		}
+	}
+}
+
+// TestWholeChainMustBeValidAtTheTimestamp, also where the certificate was found
+// to be good at another time.
+func TestWholeChainMustBeValidAtTheTimestamp(t *testing.T) {
+	sns := newSNS(t)
+	day := received.Truncate(time.Second)
+	renewed := func(from, to time.Time) []byte {
+		cert, err := sns.Renew(from, to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return cert
+	}
+	// Between the two there is a gap of a day.
+	s := sns.settings(t)
+	s.Push.CABundle = certificate("amazon.pem", slices.Concat(
+		renewed(day.AddDate(0, 0, -20), day.AddDate(0, 0, -10)), renewed(day.AddDate(0, 0, -9), day.AddDate(0, 0, -2))))
+	webhook := openWith(t, s, sns.means())
+	for range 2 {
+		for days, want := range map[int]string{-21: "certificate", -19: "", -11: "", -8: "", -3: "", -1: "certificate", 0: "certificate"} {
+			e := notification(`{"error":{"errorId":"a"}}`)
+			e.Timestamp = stamp(day.AddDate(0, 0, days))
+			_, err := webhook.Authenticate(request(sns.sign(t, e)))
+			check(t, err, want)
+		}
+		e := notification(`{"error":{"errorId":"a"}}`)
+		e.Timestamp = stamp(day.AddDate(0, 0, -10).Add(12 * time.Hour))
+		_, err := webhook.Authenticate(request(sns.sign(t, e)))
+		check(t, err, "certificate")
 	}
 }
 

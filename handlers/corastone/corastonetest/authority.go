@@ -16,7 +16,7 @@ import (
 // an intermediate that signs. Both are good from 2020 to 2120.
 type Authority struct {
 	root, intermediate *x509.Certificate
-	key                *ecdsa.PrivateKey // of the intermediate
+	rootKey, key       *ecdsa.PrivateKey
 }
 
 // NewAuthority returns an authority with new keys.
@@ -34,7 +34,19 @@ func NewAuthority() (*Authority, error) {
 		return nil, err
 	}
 	intermediate, err := issue(authority("Stand-in M01"), root, key.Public(), rootKey)
-	return &Authority{root: root, intermediate: intermediate, key: key}, err
+	return &Authority{root: root, intermediate: intermediate, rootKey: rootKey, key: key}, err
+}
+
+// Renew returns another certificate of the intermediate in PEM, which is good
+// for another time.
+func (a *Authority) Renew(from, to time.Time) ([]byte, error) {
+	template := authority(a.intermediate.Subject.CommonName)
+	template.NotBefore, template.NotAfter = from, to
+	renewed, err := issue(template, a.root, a.key.Public(), a.rootKey)
+	if err != nil {
+		return nil, err
+	}
+	return encode(renewed), nil
 }
 
 func authority(name string) *x509.Certificate {
@@ -85,6 +97,7 @@ type Leaf struct {
 	Name     string           // DNS name that it is issued to; "": sns.amazonaws.com
 	From, To time.Time        // zero: from 2025 to 2035
 	Key      crypto.PublicKey // nil: the signer's
+	Usage    x509.ExtKeyUsage // 0: TLS servers, as of SNS's
 }
 
 // Issue returns a certificate of a signer in PEM.
@@ -123,13 +136,16 @@ func (l Leaf) template() *x509.Certificate {
 	if l.To.IsZero() {
 		l.To = time.Date(2035, 1, 1, 0, 0, 0, 0, time.UTC)
 	}
+	if l.Usage == x509.ExtKeyUsageAny {
+		l.Usage = x509.ExtKeyUsageServerAuth
+	}
 	return &x509.Certificate{
 		Subject:     pkix.Name{CommonName: l.Name},
 		DNSNames:    []string{l.Name},
 		NotBefore:   l.From,
 		NotAfter:    l.To,
 		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, // as SNS's have
+		ExtKeyUsage: []x509.ExtKeyUsage{l.Usage},
 	}
 }
 
