@@ -184,9 +184,9 @@ func prefixesOf(texts ...string) []netip.Prefix {
 }
 
 // isPublic reports whether addr is somebody's on the internet. An IPv4 address
-// in the clothes of an IPv6 one (mapped, NAT64) never is.
+// in the clothes of an IPv6 one (mapped, NAT64) never is, nor one with a zone.
 func isPublic(addr netip.Addr) bool {
-	if addr.Zone() != "" || addr.Is6() && !globalUnicast.Contains(addr) {
+	if addr.Is6() && !globalUnicast.Contains(addr) {
 		return false
 	}
 	for _, p := range notPublic {
