@@ -24,6 +24,7 @@ import (
 
 	"github.com/seed75441868/postern/bus"
 	"github.com/seed75441868/postern/bus/bustest"
+	"github.com/seed75441868/postern/handlers"
 	"github.com/seed75441868/postern/handlers/corastone/corastonetest"
 	"github.com/seed75441868/postern/receiver/ops"
 	"github.com/seed75441868/postern/schemas"
@@ -42,8 +43,13 @@ type housed struct {
 // house runs a receiver's configuration in this process.
 func house(t *testing.T, r *receiver) *housed {
 	t.Helper()
+	return houseOf(t, r, platforms())
+}
+
+func houseOf(t *testing.T, r *receiver, all []handlers.Platform) *housed {
+	t.Helper()
 	h := &housed{receiver: r, level: &slog.LevelVar{}, hangups: make(chan os.Signal, 1), log: &lines{}}
-	p := &process{stdout: h.log, stderr: h.log, platforms: platforms()}
+	p := &process{stdout: h.log, stderr: h.log, platforms: all}
 	paths := []string{r.file}
 	if _, err := os.Stat(filepath.Join(r.dir, "more.yaml")); err == nil {
 		paths = append(paths, filepath.Join(r.dir, "more.yaml"))
@@ -487,5 +493,36 @@ func TestSIGHUPReloadsAndEndsNothing(t *testing.T) {
 	}
 	if strings.Contains(r.stderr.String(), "ending in order") {
 		t.Error("the log has what is below its level")
+	}
+}
+
+// The loader opens whatever says that it is fine; the gate looks again.
+func TestConfigurationThatAPartRefusesIsNotAppliedInParts(t *testing.T) {
+	r := newReceiver(t, "")
+	r.write("old.token", "the old token of eve")
+	r.write("new.token", "the new token of eve")
+	const common = "data_dir: data\ningress: {listen: \"127.0.0.1:0\"}\njournal: {reserve: 1MiB}\n"
+	r.write("postern.yaml", common+`ops: {listen: "127.0.0.1:0", tokens: [{name: eve, role: operator, token: {file: old.token}}]}
+sources: {a: {platform: fake, login: somebody}}
+`)
+	h := houseOf(t, r, fakes()).run()
+	h.write("postern.yaml", common+`ops: {listen: "127.0.0.1:0", tokens: [{name: eve, role: operator, token: {file: new.token}}]}
+log: {level: debug}
+sources: {a: {platform: fake, login: somebody, push: {allow: [127.0.0.7]}}}
+`)
+	_, err := h.app.reloader.reload(t.Context(), "a test")
+	var bad *ops.ReloadError
+	if !errors.As(err, &bad) || len(bad.Problems) != 1 || !strings.Contains(bad.Problems[0].Message, "nothing authenticates its pushes") || bad.Problems[0].Line != 6 {
+		t.Fatalf("%v", err)
+	}
+	reload := func(token string) int {
+		code, _, _ := command(t, nil, "reload", "--ops", h.ops, "--token-file", filepath.Join(h.dir, token))
+		return code
+	}
+	if old, next := reload("old.token"), reload("new.token"); old != exitConfig || next != exitNotAllowed {
+		t.Errorf("with the old token it ends with %d, with the new one with %d", old, next)
+	}
+	if h.level.Level() != slog.LevelInfo || h.app.now.Load() != h.app.cfg {
+		t.Error("a part of it was applied")
 	}
 }
