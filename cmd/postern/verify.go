@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
@@ -9,6 +10,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -39,11 +41,15 @@ would be refused or go to quarantine.`,
 	show := cmd.Flags().Bool("show-string", false, "print the string to sign")
 	at := cmd.Flags().String("at", "", "judge as of this `time` (default: now)")
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
-		source, err := p.pushSource(*paths, *name)
+		cfg, err := p.load(*paths)
 		if err != nil {
 			return err
 		}
-		v := &verdict{p: p, source: source, showString: *show, at: time.Now()}
+		source, err := cfg.pushSource(*name)
+		if err != nil {
+			return err
+		}
+		v := &verdict{p: p, source: source, showString: *show, at: time.Now(), fetch: newFetch(cfg.Outbound)}
 		if *at != "" {
 			if v.at, err = time.Parse(time.RFC3339, *at); err != nil {
 				return failf(exitUsage, "write it like 2026-01-31T12:00:00Z", "--at %q is no time", *at)
@@ -62,14 +68,6 @@ would be refused or go to quarantine.`,
 }
 
 // pushSource returns a source that receives.
-func (p *process) pushSource(paths []string, name string) (*Source, error) {
-	cfg, err := p.load(paths)
-	if err != nil {
-		return nil, err
-	}
-	return cfg.pushSource(name)
-}
-
 func (cfg *Config) pushSource(name string) (*Source, error) {
 	var names []string
 	for _, s := range cfg.Sources {
@@ -95,6 +93,9 @@ type verdict struct {
 	at         time.Time
 	showString bool
 	failed     bool
+
+	fetch   handlers.Fetch
+	fetched atomic.Pointer[[]byte] // the certificate that was fetched last
 }
 
 func (v *verdict) say(word, name, format string, args ...any) {
@@ -115,7 +116,7 @@ func (v *verdict) explain() {
 	if known {
 		v.knowSecret(settings, request.Header)
 	}
-	authentic, err := v.source.Opened.Push.Webhook.Authenticate(request)
+	authentic, err := v.webhook().Authenticate(request)
 	switch {
 	case known && !v.envelope(settings, request, err), !known && err != nil:
 		v.refused(err)
@@ -131,6 +132,25 @@ func (v *verdict) explain() {
 	default:
 		v.say("", "so", "answered 200 and published")
 	}
+}
+
+// webhook returns the source's webhook, opened such that v hears what it
+// fetches.
+func (v *verdict) webhook() handlers.Webhook {
+	opened, err := v.source.Platform.Open(v.source.Name, v.source.Settings, handlers.Means{
+		Roots: systemRoots(),
+		Fetch: func(ctx context.Context, url string) ([]byte, error) {
+			data, err := v.fetch(ctx, url)
+			if err == nil {
+				v.fetched.Store(&data)
+			}
+			return data, err
+		},
+	})
+	if err != nil || opened.Push == nil { // it could be opened before
+		return v.source.Opened.Push.Webhook
+	}
+	return opened.Push.Webhook
 }
 
 // refused tells what the caller is answered.
@@ -180,7 +200,7 @@ func (v *verdict) envelope(s *corastone.Settings, r handlers.Request, err error)
 	case corastone.SignaturePinned:
 		v.pinned(s, r)
 	case corastone.SignatureRequired:
-		v.note("certificate", "%s", e.SigningCertURL)
+		v.named(e.SigningCertURL)
 	}
 	if err == nil {
 		v.ok("signature", "%s", map[corastone.Signature]string{
@@ -199,6 +219,23 @@ func reason(err error) handlers.Reason {
 		return refused.Reason
 	}
 	return ""
+}
+
+// named tells which certificate the envelope names.
+func (v *verdict) named(url string) {
+	if url == "" {
+		return // which is why it can't be checked
+	}
+	v.note("certificate", "%s", url)
+	data := v.fetched.Load()
+	if data == nil {
+		return
+	}
+	if block, _ := pem.Decode(*data); block != nil {
+		if cert, err := x509.ParseCertificate(block.Bytes); err == nil {
+			v.note("certificate", "fetched, %s, issued to %s by %s", describe(cert, v.at), enumerate(cert.DNSNames, "and"), cert.Issuer.CommonName)
+		}
+	}
 }
 
 // pinned tells of each pinned certificate whether it, alone, would do.
