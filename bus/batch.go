@@ -2,9 +2,12 @@ package bus
 
 import (
 	"context"
+	"encoding/json" // as nats.go, whose error it decodes
 	"errors"
+	"fmt"
 	"strconv"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nuid"
 
@@ -45,26 +48,56 @@ func (b *Bus) batch(ctx context.Context, stream schemas.Stream, msgs []schemas.M
 		return nil, err
 	}
 	defer cancel()
-	id := nuid.Next()
-	var ack *jetstream.PubAck
-	for i, m := range msgs {
-		out := message(stream, m)
-		out.Header[headerBatchID] = []string{id}
-		out.Header[headerBatchSeq] = []string{strconv.Itoa(i + 1)}
-		if i < len(msgs)-1 {
-			if err := b.nc.PublishMsg(out); err != nil {
-				return nil, classified(explained(ctx, err))
-			}
-			continue
-		}
-		out.Header[headerBatchCommit] = []string{"1"}
-		if ack, err = b.js.PublishMsg(ctx, out, jetstream.WithRetryAttempts(0)); err != nil {
-			return nil, explained(ctx, err)
+	id, last := nuid.Next(), len(msgs)-1
+	part := func(i int) *nats.Msg {
+		m := message(stream, msgs[i])
+		m.Header[headerBatchID] = []string{id}
+		m.Header[headerBatchSeq] = []string{strconv.Itoa(i + 1)}
+		return m
+	}
+	for i := range last {
+		if err := b.nc.PublishMsg(part(i)); err != nil {
+			return nil, classified(explained(ctx, err))
 		}
 	}
-	seqs := make([]uint64, len(msgs))
+	commit := part(last)
+	commit.Header[headerBatchCommit] = []string{"1"}
+	answer, err := b.nc.RequestMsgWithContext(ctx, commit)
+	if err != nil {
+		return nil, explained(ctx, err)
+	}
+	return committed(answer.Data, id, len(msgs))
+}
+
+// commitAck is the answer to a commit. It repeats the batch's id and says how
+// many messages it has, which nobody does who doesn't know batches.
+type commitAck struct {
+	Error    *jetstream.APIError `json:"error"`
+	Sequence uint64              `json:"seq"`
+	Batch    string              `json:"batch"`
+	Count    int                 `json:"count"`
+}
+
+// errNoBatch says that a batch was not taken for one: which of its messages are
+// stored is unknown.
+var errNoBatch = errors.New("the server did not take a batch for one")
+
+// committed returns the sequences of a batch of n messages, by the answer to
+// its commit.
+func committed(answer []byte, id string, n int) ([]uint64, error) {
+	var ack commitAck
+	if err := json.Unmarshal(answer, &ack); err != nil {
+		return nil, fmt.Errorf("answer to a batch: %w", errors.Join(errNoBatch, err))
+	}
+	if ack.Error != nil {
+		return nil, ack.Error
+	}
+	if ack.Batch != id || ack.Count != n || ack.Sequence < uint64(n) {
+		return nil, errNoBatch
+	}
+	seqs := make([]uint64, n)
 	for i := range seqs {
-		seqs[i] = ack.Sequence - uint64(len(msgs)-1-i)
+		seqs[i] = ack.Sequence - uint64(n-1-i)
 	}
 	return seqs, nil
 }
@@ -79,7 +112,9 @@ var rejections = map[jetstream.ErrorCode]bool{
 	10201: true, 10158: true, 10176: true, 10054: true, 10097: true, 10174: true, 10199: true, 10210: true,
 }
 
+// rejected reports whether publishing one by one may succeed where a batch
+// failed.
 func rejected(err error) bool {
 	var api *jetstream.APIError
-	return errors.As(err, &api) && rejections[api.ErrorCode]
+	return errors.Is(err, errNoBatch) || errors.As(err, &api) && rejections[api.ErrorCode]
 }

@@ -98,9 +98,11 @@ type Bus struct {
 	closed    chan struct{} // closed when nats.go has let go of the connection
 	wg        sync.WaitGroup
 
-	prepare sync.Mutex // held while streams are created: no restart then
-	drift   drift
-	gauges  gauges
+	prepare  sync.Mutex // held while streams are created: no restart then
+	warnedOf string     // version of a server, under prepare
+	drift    drift
+	facts    facts
+	gauges   gauges
 }
 
 // Open starts the embedded server if that is configured and returns once it

@@ -16,11 +16,13 @@ func (b *Bus) StreamState(ctx context.Context, stream schemas.Stream) (schemas.S
 		return schemas.StreamState{}, fmt.Errorf("state of %s: %w", stream, err)
 	}
 	defer cancel()
+	epoch := b.Epoch()
 	s, err := b.js.Stream(ctx, string(stream))
 	if err != nil {
 		return schemas.StreamState{}, fmt.Errorf("state of %s: %w", stream, explained(ctx, err))
 	}
 	info := s.CachedInfo()
+	b.facts.note(stream, epoch, info.Config)
 	first := info.State.FirstSeq
 	if info.State.Msgs == 0 {
 		first = info.State.LastSeq + 1

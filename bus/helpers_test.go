@@ -107,6 +107,10 @@ type proxy struct {
 	target   string
 	wg       sync.WaitGroup
 
+	// What both sides say passes through these, if they are set before anybody
+	// connects. Its length must stay.
+	toServer, toClient func([]byte) []byte
+
 	mu    sync.Mutex
 	mute  bool // let nothing of what the server says through
 	conns []net.Conn
@@ -133,8 +137,8 @@ func newProxy(t *testing.T, url string) *proxy {
 			p.mu.Lock()
 			p.conns = append(p.conns, client, server)
 			p.mu.Unlock()
-			p.wg.Go(func() { io.Copy(server, client); server.Close() })
-			p.wg.Go(func() { io.Copy(muted{client, p}, server); client.Close() })
+			p.wg.Go(func() { io.Copy(changed{server, p.toServer}, client); server.Close() })
+			p.wg.Go(func() { io.Copy(muted{changed{client, p.toClient}, p}, server); client.Close() })
 		}
 	})
 	t.Cleanup(func() {
@@ -161,6 +165,20 @@ func (p *proxy) cut() {
 		c.Close()
 	}
 	p.conns = nil
+}
+
+// changed writes what change makes of what comes at once. What is searched for
+// must not be cut: it comes first, or in few bytes.
+type changed struct {
+	net.Conn
+	change func([]byte) []byte
+}
+
+func (c changed) Write(b []byte) (int, error) {
+	if c.change != nil {
+		b = c.change(b)
+	}
+	return c.Conn.Write(b)
 }
 
 type muted struct {

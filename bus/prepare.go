@@ -24,7 +24,9 @@ type drift struct {
 // Prepare returns nil once there is a connection and every stream and bucket
 // exists. It creates those that are missing; those that exist it leaves as they
 // are, see [Bus.Drift]. It is safe to repeat. Its errors are transient, unless
-// they wrap [ErrUnrecovered]: then nothing was created.
+// they wrap [ErrUnrecovered]: then nothing was created. Nothing is created
+// either on a server that is older than 2.12, which lacks what we rely on and
+// doesn't say so: then an error names the version that is needed.
 func (b *Bus) Prepare(ctx context.Context) error {
 	if err := b.waitConnected(ctx); err != nil {
 		return fmt.Errorf("prepare: %w", err)
@@ -36,6 +38,9 @@ func (b *Bus) Prepare(ctx context.Context) error {
 		return fmt.Errorf("prepare: %w", err)
 	}
 	defer cancel()
+	if err := b.checkVersion(); err != nil {
+		return fmt.Errorf("prepare: %w", err)
+	}
 
 	wanted := b.cfg.wanted()
 	var missing []jetstream.StreamConfig

@@ -37,7 +37,11 @@ func (b *Bus) Publish(ctx context.Context, stream schemas.Stream, msgs []schemas
 	first := map[string]int{} // an id's first place
 	for len(seqs) < good {
 		chunk, places := b.chunk(msgs[len(seqs):good], len(seqs), first)
-		stored, err := b.store(ctx, stream, chunk)
+		var stored []uint64
+		f, err := b.fact(ctx, stream)
+		if err == nil {
+			stored, err = b.store(ctx, stream, chunk, f.atomic)
+		}
 		seqs = fill(seqs, places, stored)
 		if err != nil {
 			if b.server != nil && errors.Is(err, errTimeout) {
@@ -103,15 +107,18 @@ func fill(seqs []uint64, places []int, stored []uint64) []uint64 {
 	return seqs
 }
 
-// store stores distinct messages: few of them one by one, more as a batch.
-func (b *Bus) store(ctx context.Context, stream schemas.Stream, msgs []schemas.Message) ([]uint64, error) {
-	if len(msgs) >= minBatch {
+// store stores distinct messages: few of them one by one, more as a batch if the
+// stream takes batches. A server that doesn't know them would take each message
+// for itself, and acknowledge the last one whatever became of the others.
+func (b *Bus) store(ctx context.Context, stream schemas.Stream, msgs []schemas.Message, atomic bool) ([]uint64, error) {
+	if atomic && len(msgs) >= minBatch {
 		seqs, err := b.batch(ctx, stream, msgs)
 		if err == nil || !rejected(err) {
 			return seqs, err
 		}
 		// The server says neither which message it didn't like nor, for
-		// some, why. Nothing of the batch is stored; one by one shows it.
+		// some, why. Nothing of the batch is stored, or, if it wasn't taken
+		// for one, we don't know what; one by one shows it.
 	}
 	seqs := make([]uint64, 0, len(msgs))
 	for _, m := range msgs {

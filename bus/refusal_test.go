@@ -21,11 +21,19 @@ func TestServerErrorsAreClassified(t *testing.T) {
 	t.Parallel()
 	external := bustest.NewExternal(t)
 	b := external.Bus()
+	bustest.Prepare(t, b)
+	if _, err := b.StreamState(t.Context(), raw); err != nil {
+		t.Fatal(err)
+	}
 	nc, err := nats.Connect(external.URL())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(nc.Close)
+	// From here on it is we who answer.
+	if err := newJS(t, nc).DeleteStream(t.Context(), string(raw)); err != nil {
+		t.Fatal(err)
+	}
 	var code atomic.Int64
 	if _, err := nc.Subscribe("postern.raw.>", func(m *nats.Msg) {
 		if m.Reply != "" {
@@ -147,6 +155,9 @@ func TestUnknownOutcomeIsRepeatedOnce(t *testing.T) {
 			b := external.Bus(func(cfg *bus.Config) { cfg.External.URL = p.url() })
 			eventually(t, "connect", func() bool { return b.Epoch() > 0 })
 			before := b.Epoch()
+			if _, err := b.StreamState(t.Context(), raw); err != nil {
+				t.Fatal(err) // what publishing must know can't be asked when it is mute
+			}
 
 			p.setMute(true)
 			published := make(chan error, 1)
