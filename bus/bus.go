@@ -5,7 +5,7 @@
 // A Bus promises order and says what it knows. [Bus.Publish] returns sequences
 // only of what the server said it stored; with the embedded server that means
 // fsynced. Repeating a publish is always safe within the de-duplication window:
-// what is already there is found again under its id.
+// what is already there is known by its id.
 package bus
 
 import (

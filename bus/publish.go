@@ -14,8 +14,10 @@ import (
 
 // Publish stores messages of one stream in their order and returns the
 // sequences of those that are stored, also with an error: they are a prefix.
-// What is already there under its id, within the de-duplication window, is not
-// stored again; it has the sequence of the first time.
+// What was there already under its id, from earlier in msgs or within the
+// de-duplication window, is not stored again; it has 0 for its sequence. Then
+// the message that is stored may be another one, which somebody else made of
+// the same fact.
 //
 // If the error wraps [schemas.ErrUnpublishable], msgs[len(seqs)] can never be
 // stored as it is. Every other error is transient. Then the messages behind the
@@ -34,15 +36,15 @@ func (b *Bus) Publish(ctx context.Context, stream schemas.Stream, msgs []schemas
 	if err := b.frozen(); err != nil {
 		return nil, fmt.Errorf("publish to %s: %w", stream, err)
 	}
-	first := map[string]int{} // an id's first place
+	sent := map[string]bool{} // ids
 	for len(seqs) < good {
-		chunk, places := b.chunk(msgs[len(seqs):good], len(seqs), first)
+		chunk, repeats := chunk(msgs[len(seqs):good], sent)
 		var stored []uint64
 		f, err := b.fact(ctx, stream)
 		if err == nil {
 			stored, err = b.store(ctx, stream, chunk, f.atomic)
 		}
-		seqs = fill(seqs, places, stored)
+		seqs = fill(seqs, repeats, stored)
 		if err != nil {
 			if b.server != nil && errors.Is(err, errTimeout) {
 				b.server.look()
@@ -71,13 +73,12 @@ func (b *Bus) frozen() error {
 
 // chunk takes from the front of msgs what fits into one batch. A message whose
 // id came before is left out: one repeated id makes the server reject a whole
-// batch. places has an entry for each message taken or left out: at which place
-// its sequence will be found, counted from the start of all messages.
-func (b *Bus) chunk(msgs []schemas.Message, offset int, first map[string]int) (chunk []schemas.Message, places []int) {
+// batch. repeats says of each message taken or left out whether it was.
+func chunk(msgs []schemas.Message, sent map[string]bool) (chunk []schemas.Message, repeats []bool) {
 	size := 0
-	for i, m := range msgs {
-		if place, ok := first[m.ID]; ok {
-			places = append(places, place)
+	for _, m := range msgs {
+		if sent[m.ID] {
+			repeats = append(repeats, true)
 			continue
 		}
 		n := m.Size() + headroom
@@ -85,18 +86,19 @@ func (b *Bus) chunk(msgs []schemas.Message, offset int, first map[string]int) (c
 			break
 		}
 		size += n
-		first[m.ID] = offset + i
-		chunk, places = append(chunk, m), append(places, offset+i)
+		sent[m.ID] = true
+		chunk, repeats = append(chunk, m), append(repeats, false)
 	}
-	return chunk, places
+	return chunk, repeats
 }
 
-// fill appends the sequences of the places that are known.
-func fill(seqs []uint64, places []int, stored []uint64) []uint64 {
-	for _, place := range places {
+// fill appends the sequences of a chunk, up to its first message that is not
+// stored.
+func fill(seqs []uint64, repeats []bool, stored []uint64) []uint64 {
+	for _, repeat := range repeats {
 		switch {
-		case place < len(seqs):
-			seqs = append(seqs, seqs[place])
+		case repeat:
+			seqs = append(seqs, 0)
 		case len(stored) > 0:
 			seqs = append(seqs, stored[0])
 			stored = stored[1:]
@@ -140,6 +142,9 @@ func (b *Bus) single(ctx context.Context, stream schemas.Stream, m schemas.Messa
 	ack, err := b.js.PublishMsg(ctx, message(stream, m), jetstream.WithRetryAttempts(0))
 	if err != nil {
 		return 0, classified(explained(ctx, err))
+	}
+	if ack.Duplicate {
+		return 0, nil
 	}
 	return ack.Sequence, nil
 }
