@@ -172,7 +172,7 @@ func (Rejection) Facets() Facets { return Facets{} }
 
 // Action is the data of an event about what an operator did.
 type Action struct {
-	Actor   string  `json:"actor" validate:"required,max=200" doc:"Who did it: the name of the token that was shown, or local."`
+	Actor   string  `json:"actor" validate:"required,max=200" doc:"Who did it: the name of the token that was shown; without one SIGHUP, files or local."`
 	Target  *string `json:"target" validate:"omitempty,max=200" doc:"What it was done to; null when that is the receiver as a whole."`
 	Outcome *string `json:"outcome" validate:"omitempty,max=200" doc:"What came of it; null when there is only one possibility."`
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // localActor is who acts without a token: an operator on this machine, by a
-// signal or a changed file.
+// command.
 const localActor = "local"
 
 // act tells on POSTERN_OPS that actor did t to target, which is "" if that is
