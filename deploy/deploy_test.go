@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -106,15 +107,26 @@ func write(t *testing.T, dir, name, text string) string {
 	return path
 }
 
-// freeAddress returns an address on loopback that nobody listens at.
+// taken are the ports that tests were given.
+var taken sync.Map
+
+// freeAddress returns an address on loopback that nobody listens at, for
+// programs that can't choose one themselves. Its port is below those that the
+// system gives away, so that it stays free.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		address := fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(10000))
+		if _, used := taken.LoadOrStore(address, true); used {
+			continue
+		}
+		if l, err := net.Listen("tcp", address); err == nil {
+			l.Close()
+			return address
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
 
 func port(address string) string {

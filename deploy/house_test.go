@@ -19,20 +19,21 @@ import (
 )
 
 // house is what compose.yaml composes, on loopback: three NATS servers, two
-// receivers, and HAProxy if it is installed.
+// receivers, and HAProxy.
 type house struct {
 	secrets   string
 	nats      []*process
 	urls      []string // of the NATS servers
 	monitors  []string // of the NATS servers
 	receivers []receiver
-	urlOf     map[string]string // where a push may be sent
+	hooks     []string // URLs that lead to each receiver
 }
 
 // startHouse runs it with the files that compose.yaml gives to each container.
 func startHouse(t *testing.T) *house {
 	t.Helper()
-	h := &house{secrets: secretsOf(t), urlOf: map[string]string{}}
+	tool(t, "haproxy", "haproxy")
+	h := &house{secrets: secretsOf(t)}
 	h.startNATS(t)
 
 	changes := []string{
@@ -46,24 +47,16 @@ func startHouse(t *testing.T) *house {
 		"trusted_proxies: [172.31.254.2]", "trusted_proxies: [127.0.0.1]",
 		"10GiB", "1GiB",
 	}
-	proxied := supports(t, "proxy-protocol")
-	if !proxied {
-		changes = append(changes, "proxy-protocol", "direct", "[127.0.0.1]", "[]")
-	}
 	for range 2 {
 		dir := t.TempDir()
 		write(t, dir, "postern.yaml", sample(t, "compose/postern/postern.yaml", changes...))
 		write(t, dir, "sns.pem", signerCertificate(t))
-		// The listeners of the house are on loopback, and only there may they
-		// be on any port.
 		h.receivers = append(h.receivers, serve(t, "-c", dir))
 	}
-	for i, r := range h.receivers {
-		name := fmt.Sprintf("receiver %d", i+1)
-		h.urlOf[name] = "http://" + r.ingress + "/hooks/corastone"
-		if proxied {
-			h.urlOf[name] = "https://" + startHAProxyBefore(t, h.secrets, port(r.ops), r.ingress, r.ingress) + "/hooks/corastone"
-		}
+	// One before each, so that the test can choose the receiver.
+	for _, r := range h.receivers {
+		address := startHAProxyBefore(t, h.secrets, port(r.ops), r.ingress, r.ingress)
+		h.hooks = append(h.hooks, "https://"+address+"/hooks/corastone")
 	}
 	return h
 }
@@ -175,7 +168,7 @@ func TestTheHouseOfComposeStands(t *testing.T) {
 func (h *house) tell(t *testing.T, push corastonetest.Push) {
 	t.Helper()
 	roots := insideCA(t, h.secrets)
-	for _, url := range h.urlOf {
+	for _, url := range h.hooks {
 		newCaller(t, friend, roots).want(t, http.StatusOK, url, push)
 	}
 }

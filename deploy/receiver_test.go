@@ -1,7 +1,6 @@
 package deploy_test
 
 import (
-	"os/exec"
 	"testing"
 
 	"github.com/seed75441868/postern/handlers/corastone/corastonetest"
@@ -43,12 +42,4 @@ func serve(t *testing.T, args ...string) receiver {
 	r := receiver{process: start(t, nil, must(t, buildPostern), append([]string{"serve"}, args...)...)}
 	r.ingress, r.ops = r.logged("ingress listens"), r.logged("ops listens")
 	return r
-}
-
-// supports reports whether this version knows a way to learn who calls.
-func supports(t *testing.T, clientIP string) bool {
-	t.Helper()
-	file := write(t, t.TempDir(), "postern.yaml",
-		"ingress: {client_ip: "+clientIP+", trusted_proxies: [192.0.2.1]}\n")
-	return exec.Command(must(t, buildPostern), "config", "check", "-c", file).Run() == nil
 }
