@@ -53,6 +53,8 @@ type app struct {
 	ops      *ops.Server
 	bus      atomic.Pointer[bus.Bus] // nil until it is open
 
+	busMetrics busMetrics
+
 	ingressCertificate, opsCertificate *ingress.Certificate // nil without TLS
 
 	ingressAddr net.Addr
@@ -65,7 +67,7 @@ type app struct {
 func openApp(cfg *Config, platforms []handlers.Platform, log *slog.Logger, from rereading) (_ *app, err error) {
 	a := &app{cfg: cfg, log: log, platforms: platforms, registry: prometheus.NewRegistry(), opened: make(chan struct{})}
 	a.now.Store(cfg)
-	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo())
+	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo(), &a.busMetrics)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.close())
@@ -217,7 +219,7 @@ func (a *app) relay(ctx context.Context, opened chan<- *relay.Relay) error {
 	}
 	a.bus.Store(b)
 	close(a.opened)
-	a.registry.MustRegister(b.Collector())
+	a.busMetrics.set(b.Collector())
 	if addr := b.Addr(); addr != nil {
 		a.log.Info("nats listens", "address", addr.String())
 	}

@@ -37,7 +37,7 @@ func (a *app) busConfig() (bus.Config, error) {
 	n := a.cfg.NATS
 	c := bus.Config{
 		MaxStore:     int64(n.Embedded.MaxStore),
-		MaxBytes:     map[schemas.Stream]int64{},
+		MaxBytes:     n.Retention.maxBytes(),
 		Retention:    map[schemas.Stream]time.Duration{},
 		Replicas:     n.Replicas,
 		DedupeWindow: n.DedupeWindow.Std(),
@@ -48,13 +48,9 @@ func (a *app) busConfig() (bus.Config, error) {
 		schemas.StreamRestricted: n.Retention.Restricted,
 		schemas.StreamRaw:        n.Retention.Raw,
 		schemas.StreamOps:        n.Retention.Ops,
-		schemas.StreamQuarantine: {MaxBytes: n.Retention.Quarantine.MaxBytes},
 	} {
 		if keep.Age > 0 {
 			c.Retention[stream] = keep.Age.Std()
-		}
-		if keep.MaxBytes > 0 {
-			c.MaxBytes[stream] = int64(keep.MaxBytes)
 		}
 	}
 	if n.URL != "" {

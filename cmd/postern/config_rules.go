@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/seed75441868/postern/bus"
 	"github.com/seed75441868/postern/handlers"
 	"github.com/seed75441868/postern/receiver/ingress"
 	"github.com/seed75441868/postern/schemas"
@@ -218,7 +219,6 @@ func externalRules(l *loading) {
 
 func retentionRules(l *loading) {
 	nats := l.cfg.NATS
-	var all handlers.Size
 	for _, r := range []struct {
 		key string
 		Keep
@@ -229,14 +229,44 @@ func retentionRules(l *loading) {
 		{"ops", nats.Retention.Ops},
 		{"quarantine", Keep{MaxBytes: nats.Retention.Quarantine.MaxBytes}},
 	} {
-		all += r.MaxBytes
 		if r.Age > 0 && r.Age < nats.DedupeWindow {
 			l.faultAt("nats.retention."+r.key+".age", "must be at least nats.dedupe_window")
 		}
 	}
-	if nats.URL == "" && all > nats.Embedded.MaxStore {
-		l.faultAt("nats.retention", "has more max_bytes in all than nats.embedded.max_store")
+	store := bus.Config{MaxStore: int64(nats.Embedded.MaxStore), MaxBytes: nats.Retention.maxBytes()}
+	if room := store.Room(); nats.URL == "" && room > store.MaxStore {
+		l.faultAt("nats.retention", "has max_bytes that leave too little of nats.embedded.max_store for the other streams: together they take %d MiB", room>>20)
+		return
 	}
+	// A stream that one push can fill would stop all that come behind it.
+	need := storedPushes * int64(l.cfg.Ingress.MaxBody)
+	for _, s := range []schemas.Stream{schemas.StreamEvents, schemas.StreamRestricted, schemas.StreamRaw, schemas.StreamQuarantine} {
+		if limit := store.Limit(s); limit < need {
+			l.faultAt("nats.embedded.max_store", "leaves %s with room for less than %d pushes of ingress.max_body; raise it, or the stream's max_bytes", s, storedPushes)
+			return
+		}
+	}
+}
+
+// storedPushes is how many of the largest pushes each stream must be able to
+// hold.
+const storedPushes = 2
+
+// maxBytes returns the limits that are set, by stream.
+func (r Retention) maxBytes() map[schemas.Stream]int64 {
+	limits := map[schemas.Stream]int64{}
+	for s, limit := range map[schemas.Stream]handlers.Size{
+		schemas.StreamEvents:     r.Events.MaxBytes,
+		schemas.StreamRestricted: r.Restricted.MaxBytes,
+		schemas.StreamRaw:        r.Raw.MaxBytes,
+		schemas.StreamOps:        r.Ops.MaxBytes,
+		schemas.StreamQuarantine: r.Quarantine.MaxBytes,
+	} {
+		if limit > 0 {
+			limits[s] = int64(limit)
+		}
+	}
+	return limits
 }
 
 func outboundRules(l *loading) {

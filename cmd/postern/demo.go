@@ -48,7 +48,10 @@ Ctrl-C or after --for.`,
 	dir := cmd.Flags().String("data", "", "keep data in this `folder` (default: a temporary one that is removed)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		ctx := cmd.Context()
-		if period > 0 {
+		if cmd.Flags().Changed("for") {
+			if period == 0 {
+				return failf(exitUsage, "leave it out to run until interrupted", "--for must be longer than 0")
+			}
 			var cancel context.CancelFunc
 			ctx, cancel = context.WithTimeout(ctx, period.Std())
 			defer cancel()
@@ -92,13 +95,17 @@ func runDemo(ctx context.Context, p *process, dir string) error {
 	if err != nil {
 		return err
 	}
-	cfg, err := p.load([]string{file})
+	// What a shell has set for the real receiver must not lead the demo to its
+	// data.
+	alone := *p
+	alone.environ = nil
+	cfg, err := alone.load([]string{file})
 	if err != nil {
 		return err
 	}
 	// What the demo provokes on purpose would read like trouble.
 	log := newLogger(p.stderr, slog.LevelError, true, isTerminal(p.stderr) && environment(p.environ)["NO_COLOR"] == "")
-	app, err := openApp(cfg, p.platforms, log, rereading{load: func() (*Config, error) { return p.load([]string{file}) }})
+	app, err := openApp(cfg, p.platforms, log, rereading{load: func() (*Config, error) { return alone.load([]string{file}) }})
 	if err != nil {
 		return err
 	}
@@ -208,10 +215,13 @@ func writeDemoConfig(dir string, signer *corastonetest.Signer) (string, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", err
 	}
-	if err := os.WriteFile(filepath.Join(dir, "sns.pem"), signer.Certificate(), 0o600); err != nil {
+	file := filepath.Join(dir, "demo.yaml")
+	if old, err := os.ReadFile(file); err == nil && !strings.HasPrefix(string(old), demoMark) {
+		return "", failf(exitUsage, "name another folder with --data", "%s was not made by the demo", file)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "demo-sns.pem"), signer.Certificate(), 0o600); err != nil {
 		return "", err
 	}
-	file := filepath.Join(dir, "postern.yaml")
 	text := strings.NewReplacer(
 		"INGRESS", freeAddress("127.0.0.1:8080"),
 		"OPS", freeAddress("127.0.0.1:8081"),
@@ -221,8 +231,9 @@ func writeDemoConfig(dir string, signer *corastonetest.Signer) (string, error) {
 	return file, os.WriteFile(file, []byte(text), 0o600)
 }
 
-const demoConfig = `# Made by postern demo.
-data_dir: data
+const demoMark = "# Made by postern demo.\n"
+
+const demoConfig = demoMark + `data_dir: demo-data
 ingress: {listen: "INGRESS"}
 ops: {listen: "OPS"}
 nats: {embedded: {listen: "NATS", max_store: 256MiB}}
@@ -234,7 +245,7 @@ sources:
       allow: [127.0.0.0/8]
       topics: ["TOPIC"]
       signature: pinned
-      certificates: [sns.pem]
+      certificates: [demo-sns.pem]
 `
 
 // freeAddress returns address if nobody listens there, else the same host with
