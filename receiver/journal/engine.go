@@ -56,6 +56,7 @@ func (j *Journal) engineOptions(files vfs.FS, lock *pebble.Lock) *pebble.Options
 	for i := range o.TargetFileSizes {
 		o.TargetFileSizes[i] = 2 << 20
 	}
+	o.TargetFileSizes[0] = 2 * memTableSize // a flush's entries in one table: fewer syncs
 	for i := range o.Levels {
 		o.Levels[i].BlockSize = 8 << 10
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10) // for claims and the index, most of which are asked for in vain
