@@ -319,6 +319,40 @@ func TestTwoReceiversTellEachFactOnce(t *testing.T) {
 	}
 }
 
+func TestTwoReceiversNoticeThatTheirTellingsDiffer(t *testing.T) {
+	server := bustest.NewExternal(t)
+	one, two := newWorld(t), newWorld(t)
+	b := server.Bus()
+	one.run(b)
+	two.run(server.Bus())
+	const facts = 60
+	for i := range facts {
+		one.accept(fmt.Sprint("m", i), fmt.Sprintf("process c%d success\nprocess d%d success", i, i))
+		two.accept(fmt.Sprint("n", i), fmt.Sprintf("process d%d success orchestration=O", i))
+		two.accept(fmt.Sprint("o", i), fmt.Sprintf("process c%d success tx=other", i))
+	}
+	one.drain()
+	two.drain()
+	told := map[string]int{}
+	for _, id := range ids(t, b, schemas.StreamEvents) {
+		told[id]++
+	}
+	records := map[string]bool{}
+	for _, m := range messages(t, b, schemas.StreamQuarantine) {
+		records[m.Header[schemas.HeaderDelivery][0]] = true
+	}
+	if len(records) != facts {
+		t.Errorf("%d of %d contradictions are in quarantine", len(records), facts)
+	}
+	for i := range facts {
+		for _, id := range []string{fmt.Sprintf("c%d", i), fmt.Sprintf("d%d", i)} {
+			if n := told["feed:process:"+id+":success"]; n != 1 {
+				t.Errorf("%s was told %d times", id, n)
+			}
+		}
+	}
+}
+
 // refusing is a bus that is full until it is told otherwise.
 type refusing struct {
 	*bus.Bus
