@@ -17,8 +17,9 @@ import (
 // for when it was made: an older server leaves out of a configuration what it
 // doesn't know, and says so only in the stream's info.
 type fact struct {
-	epoch  uint64 // of the connection that said so
-	atomic bool   // it takes atomic batches
+	epoch    uint64 // of the connection that said so
+	atomic   bool   // it takes atomic batches
+	maxBytes int64  // what it may hold; not above 0: anything
 }
 
 type facts struct {
@@ -32,7 +33,7 @@ func (f *facts) note(stream schemas.Stream, epoch uint64, config jetstream.Strea
 	if f.of == nil {
 		f.of = map[schemas.Stream]fact{}
 	}
-	f.of[stream] = fact{epoch: epoch, atomic: config.AllowAtomicPublish}
+	f.of[stream] = fact{epoch: epoch, atomic: config.AllowAtomicPublish, maxBytes: config.MaxBytes}
 }
 
 func (f *facts) get(stream schemas.Stream) fact {
@@ -51,6 +52,39 @@ func (b *Bus) fact(ctx context.Context, stream schemas.Stream) (fact, error) {
 		return fact{}, err
 	}
 	return b.facts.get(stream), nil
+}
+
+// larger returns the place of the first message that is larger than all that the
+// stream may hold, or how many messages there are. A stream that refuses when it
+// is full would refuse it for ever, and one that lets its oldest go would let it
+// go at once, and acknowledge it. Before that is said the server is asked again:
+// the stream may have grown.
+func (b *Bus) larger(ctx context.Context, f fact, stream schemas.Stream, msgs []schemas.Message) (int, error) {
+	for i, m := range msgs {
+		n := room(stream, m)
+		if f.maxBytes <= 0 || n <= f.maxBytes {
+			continue
+		}
+		state, err := b.StreamState(ctx, stream)
+		if err != nil {
+			return 0, err
+		}
+		if f.maxBytes = state.MaxBytes; f.maxBytes > 0 && n > f.maxBytes {
+			return i, nil
+		}
+	}
+	return len(msgs), nil
+}
+
+// room is what a message that is published alone takes of a stream's bytes: what
+// is sent, and around it lengths, sequence, time and sum.
+func room(stream schemas.Stream, m schemas.Message) int64 {
+	const around = 4 + 8 + 8 + 2 + 4 + 8
+	n := around + len(m.Subject) + m.Size() + len(jetstream.ExpectedStreamHeader+": \r\n") + len(stream)
+	if _, ok := m.Header[jetstream.MsgIDHeader]; !ok {
+		n += len(jetstream.MsgIDHeader+": \r\n") + len(m.ID)
+	}
+	return int64(n)
 }
 
 // errTooOld says that the server is older than what we need of it.

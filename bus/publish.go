@@ -36,19 +36,27 @@ func (b *Bus) Publish(ctx context.Context, stream schemas.Stream, msgs []schemas
 	if err := b.frozen(); err != nil {
 		return nil, fmt.Errorf("publish to %s: %w", stream, err)
 	}
+	var f fact
+	if good > 0 {
+		var err error
+		if f, err = b.fact(ctx, stream); err != nil {
+			return nil, fmt.Errorf("publish to %s: %w", stream, err)
+		}
+		larger, err := b.larger(ctx, f, stream, msgs[:good])
+		if err != nil {
+			return nil, fmt.Errorf("publish to %s: %w", stream, err)
+		}
+		if larger < good {
+			good, bad = larger, fmt.Errorf("%w: it is larger than the stream may become", schemas.ErrUnpublishable)
+		}
+	}
 	sent := map[string]bool{} // ids
 	for len(seqs) < good {
 		chunk, repeats := chunk(msgs[len(seqs):good], sent)
-		var stored []uint64
-		f, err := b.fact(ctx, stream)
-		if err == nil {
-			stored, err = b.store(ctx, stream, chunk, f.atomic)
-		}
+		stored, err := b.store(ctx, stream, chunk, f.atomic)
 		seqs = fill(seqs, repeats, stored)
 		if err != nil {
-			if b.server != nil && errors.Is(err, errTimeout) {
-				b.server.look()
-			}
+			b.wonder(ctx, stream, err)
 			return seqs, fmt.Errorf("publish to %s: %w", stream, err)
 		}
 	}
@@ -56,6 +64,20 @@ func (b *Bus) Publish(ctx context.Context, stream schemas.Stream, msgs []schemas
 		return seqs, fmt.Errorf("publish to %s: %w", stream, bad)
 	}
 	return seqs, nil
+}
+
+// wonder looks whether things are other than we know after publishing failed.
+func (b *Bus) wonder(ctx context.Context, stream schemas.Stream, err error) {
+	var api *jetstream.APIError
+	switch {
+	case b.server != nil && errors.Is(err, errTimeout):
+		b.server.look()
+	case errors.As(err, &api) && api.ErrorCode == codeStreamFull:
+		// Somebody may have changed how large it may become.
+		if _, err := b.StreamState(ctx, stream); err != nil {
+			b.log.Debug("a full stream doesn't say how large it is", "stream", stream, "error", err)
+		}
+	}
 }
 
 // frozen returns why nothing may be published until the embedded server was
@@ -161,12 +183,14 @@ func message(stream schemas.Stream, m schemas.Message) *nats.Msg {
 }
 
 // The server's error codes that say something about the message itself. The
-// others are about the stream or the server, which can change: a full stream
-// (10077), a full store (10047), another publisher's same id still in process
-// (10158), too many open batches (10210), and whatever may be new.
+// others are about the stream or the server, which can change: a full stream,
+// a full store (10047), another publisher's same id still in process (10158),
+// too many open batches (10210), and whatever may be new. That a stream is full
+// is also said of a message that is larger than all of it.
 const (
 	codeMessageTooLarge jetstream.ErrorCode = 10054
 	codeHeaderTooLarge  jetstream.ErrorCode = 10097
+	codeStreamFull      jetstream.ErrorCode = 10077
 )
 
 // classified wraps what says that a message can never be stored.

@@ -142,6 +142,90 @@ func TestFullStreamIsTransient(t *testing.T) {
 	}
 }
 
+// What is larger than the whole stream would be refused for ever, or let go at
+// once. Nobody may wait for room for it.
+func TestLargerThanItsStreamIsUnpublishable(t *testing.T) {
+	t.Parallel()
+	b := bustest.Server(t)
+	js := newJS(t, bus.Conn(b))
+	for _, stream := range []schemas.Stream{raw, schemas.StreamQuarantine} { // one lets go, one refuses
+		t.Run(string(stream), func(t *testing.T) {
+			resize := func(size int64) {
+				t.Helper()
+				s, err := js.Stream(t.Context(), string(stream))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := s.Purge(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				config := s.CachedInfo().Config
+				config.MaxBytes = size
+				if _, err := js.UpdateStream(t.Context(), config); err != nil {
+					t.Fatal(err)
+				}
+			}
+			sized := func(id string) schemas.Message {
+				m := event(stream, id)
+				m.Body = make([]byte, 50_000)
+				return m
+			}
+			publish(t, b, stream, sized("e1"))
+			state, err := b.StreamState(t.Context(), stream)
+			if err != nil {
+				t.Fatal(err)
+			}
+			exactly := int64(state.Bytes)
+
+			resize(exactly)
+			publish(t, b, stream, sized("e2"))
+			if state, err = b.StreamState(t.Context(), stream); err != nil || state.Messages != 1 {
+				t.Errorf("what fits exactly: %d messages, %v", state.Messages, err)
+			}
+			resize(exactly - 1)
+			if _, err := b.StreamState(t.Context(), stream); err != nil {
+				t.Fatal(err)
+			}
+			for _, before := range []int{0, 1, 20} {
+				msgs := events(stream, 100*before+100, 100*before+99+before)
+				seqs, err := b.Publish(t.Context(), stream, append(msgs, sized("e3"), event(stream, "behind")))
+				if !errors.Is(err, schemas.ErrUnpublishable) || len(seqs) != before {
+					t.Errorf("behind %d others: %d sequences, %v", before, len(seqs), err)
+				}
+			}
+			// The bus notices by itself that there is room now.
+			resize(exactly)
+			publish(t, b, stream, sized("e3"))
+		})
+	}
+}
+
+// When the stream was made smaller behind the bus' back, one refusal is enough
+// to notice.
+func TestShrunkStreamIsNoticed(t *testing.T) {
+	t.Parallel()
+	b := bustest.Server(t)
+	js := newJS(t, bus.Conn(b))
+	publish(t, b, schemas.StreamQuarantine, event(schemas.StreamQuarantine, "e1"))
+	s, err := js.Stream(t.Context(), string(schemas.StreamQuarantine))
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := s.CachedInfo().Config
+	config.MaxBytes = 10_000
+	if _, err := js.UpdateStream(t.Context(), config); err != nil {
+		t.Fatal(err)
+	}
+	m := event(schemas.StreamQuarantine, "e2")
+	m.Body = make([]byte, 20_000)
+	if _, err := b.Publish(t.Context(), schemas.StreamQuarantine, []schemas.Message{m}); err == nil || errors.Is(err, schemas.ErrUnpublishable) {
+		t.Errorf("before it could be known: %v", err)
+	}
+	if _, err := b.Publish(t.Context(), schemas.StreamQuarantine, []schemas.Message{m}); !errors.Is(err, schemas.ErrUnpublishable) {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
 // When the answer is lost nobody knows what was stored. A repeat stores what is
 // missing, once, and tells that the rest was there.
 func TestUnknownOutcomeIsRepeatedOnce(t *testing.T) {
