@@ -1,6 +1,7 @@
 package deploy_test
 
 import (
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -16,7 +17,12 @@ type composition struct {
 	Services map[string]service
 	Secrets  map[string]struct{ File string }
 	Networks map[string]struct {
-		IPAM struct{ Config []struct{ Subnet string } } `yaml:"ipam"`
+		IPAM struct {
+			Config []struct {
+				Subnet netip.Prefix
+				Range  netip.Prefix `yaml:"ip_range"`
+			}
+		} `yaml:"ipam"`
 	}
 	Volumes map[string]any
 }
@@ -183,8 +189,13 @@ func TestComposeAgreesWithTheSamples(t *testing.T) {
 		t.Errorf("NATS is %s, and go.mod embeds %v", c.Services["nats-1"].Image, version)
 	}
 	config := sample(t, "compose/postern/postern.yaml")
-	if address := c.Services["haproxy"].Networks["front"]; !strings.Contains(config, "trusted_proxies: ["+address+"]") {
+	address := c.Services["haproxy"].Networks["front"]
+	if !strings.Contains(config, "trusted_proxies: ["+address+"]") {
 		t.Errorf("the receivers do not trust HAProxy at %s", address)
+	}
+	front := c.Networks["front"].IPAM.Config[0]
+	if ip := netip.MustParseAddr(address); !front.Subnet.Contains(ip) || front.Range.Contains(ip) || !front.Subnet.Contains(front.Range.Addr()) {
+		t.Errorf("HAProxy's address %s is not in %v, or in %v, where others get theirs", ip, front.Subnet, front.Range)
 	}
 	for _, n := range []string{"nats-1", "nats-2", "nats-3"} {
 		if c.Services[n].Environment["NATS_NAME"] != n || !strings.Contains(config, "tls://"+n+":4222") ||
