@@ -33,6 +33,7 @@ func (a *app) openOps() error {
 		Reload:     a.reloader.reload,
 		Backup:     (&backups{app: a}).make,
 		Triage:     a.triage,
+		Events:     finder{a.triage},
 		Status:     a.status,
 		Streams:    a.streams,
 		Version:    opsVersion(),

@@ -137,7 +137,12 @@ func (t *triage) OpenRejected(ctx context.Context, actor string, seq uint64) (op
 
 // OpenQuarantined implements [ops.Triage].
 func (t *triage) OpenQuarantined(ctx context.Context, actor string, seq uint64) (ops.Record, error) {
-	m, err := t.get(ctx, schemas.StreamQuarantine, seq)
+	return t.openDelivery(ctx, actor, schemas.StreamQuarantine, seq)
+}
+
+// openDelivery opens a sealed delivery.
+func (t *triage) openDelivery(ctx context.Context, actor string, stream schemas.Stream, seq uint64) (ops.Record, error) {
+	m, err := t.get(ctx, stream, seq)
 	if err != nil {
 		return ops.Record{}, err
 	}
@@ -151,7 +156,7 @@ func (t *triage) OpenQuarantined(ctx context.Context, actor string, seq uint64) 
 		r.Opened.Sent = schemas.FormatTime(d.Sent)
 	}
 	r.Opened.SetBody(d.Payload)
-	return r, t.unsealed(ctx, actor, schemas.StreamQuarantine, seq)
+	return r, t.unsealed(ctx, actor, stream, seq)
 }
 
 // unsealed tells that somebody opened a record. Nobody sees one of which that

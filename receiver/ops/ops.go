@@ -55,6 +55,7 @@ type Config struct {
 	Reload     Reload // nil: there is nothing to read again
 	Backup     Backup // nil: there is nothing to copy
 	Triage     Triage // nil: there is nothing to look at
+	Events     Events // nil: there is nothing to be found
 	Status     func(context.Context) Status
 	Streams    func(context.Context) ([]StreamStatus, error)
 	Version    Version
@@ -144,6 +145,9 @@ func (s *Server) routes() *echo.Echo {
 	e.GET("/api/v1/tail", s.tail, read)
 	if s.cfg.Triage != nil {
 		s.triageRoutes(e)
+	}
+	if s.cfg.Events != nil {
+		s.eventRoutes(e)
 	}
 	if s.cfg.Status != nil {
 		e.GET("/api/v1/status", s.status, read)
