@@ -187,7 +187,7 @@ func (d *doctor) streams(ctx context.Context) ([]bus.StreamReport, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer b.Close() //nolint:errcheck // it always returns nil
+	defer b.Close()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for b.Epoch() == 0 {
