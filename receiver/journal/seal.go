@@ -177,7 +177,8 @@ func dayOf(t time.Time) uint32 {
 
 // SealDelivery returns d as it goes into the journal and to POSTERN_RAW.
 func (k *Keyring) SealDelivery(d handlers.Delivery) []byte {
-	return k.seal(nil, deliveryContext, d.Received, appendDelivery(nil, &d))
+	plain := appendDelivery(make([]byte, 0, len(d.Payload)+256), &d)
+	return k.seal(make([]byte, 0, len(plain)+sealOverhead), deliveryContext, d.Received, plain)
 }
 
 // OpenDelivery returns the delivery that was sealed; times are in UTC. It
