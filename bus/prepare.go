@@ -22,8 +22,10 @@ type drift struct {
 }
 
 // Prepare returns nil once there is a connection and every stream and bucket
-// exists. It creates those that are missing; those that exist it leaves as they
-// are, see [Bus.Drift]. It is safe to repeat. Its errors are transient, unless
+// exists. It creates those that are missing. Those that exist it leaves as they
+// are, see [Bus.Drift], with one exception: on the embedded server, which nobody
+// else changes, ages, windows and room that grows follow the configuration. It
+// is safe to repeat. Its errors are transient, unless
 // they wrap [ErrUnrecovered]: then nothing was created. Nothing is created
 // either on a server that is older than 2.12, which lacks what we rely on and
 // doesn't say so: then an error names the version that is needed.
@@ -49,7 +51,11 @@ func (b *Bus) Prepare(ctx context.Context) error {
 		stream, err := b.js.Stream(ctx, want.Name)
 		switch {
 		case err == nil:
-			lines = append(lines, differences(want, stream.CachedInfo().Config)...)
+			have, err := b.follow(ctx, want, stream.CachedInfo().Config)
+			if err != nil {
+				return fmt.Errorf("prepare: %w", err)
+			}
+			lines = append(lines, differences(want, have)...)
 		case !errors.Is(err, jetstream.ErrStreamNotFound):
 			return fmt.Errorf("prepare: %s: %w", want.Name, explained(ctx, err))
 		case b.server != nil && inUse(b.server.storeDir(want.Name)):
@@ -66,6 +72,40 @@ func (b *Bus) Prepare(ctx context.Context) error {
 	}
 	b.drift.set(b, lines)
 	return nil
+}
+
+// follow changes the limits of a stream of the embedded server to what is
+// wanted, and returns how the stream is then. Room doesn't shrink: that could
+// take messages away that are only told there. Nor does it grow when the server
+// refuses that, because all of the store has no room for it.
+func (b *Bus) follow(ctx context.Context, want, have jetstream.StreamConfig) (jetstream.StreamConfig, error) {
+	if b.server == nil {
+		return have, nil
+	}
+	next := have
+	next.MaxAge, next.Duplicates = want.MaxAge, want.Duplicates
+	if have.MaxBytes > 0 {
+		next.MaxBytes = max(have.MaxBytes, want.MaxBytes)
+	}
+	changes := differences(next, have)
+	if len(changes) == 0 {
+		return have, nil
+	}
+	stream, err := b.js.UpdateStream(ctx, next)
+	var api *jetstream.APIError
+	switch {
+	case errors.As(err, &api):
+		b.log.Warn("a stream's limits can't follow the configuration", "stream", want.Name, "changes", strings.Join(changes, "; "), "error", err)
+		if next.MaxBytes > have.MaxBytes { // the rest may be possible
+			want.MaxBytes = have.MaxBytes
+			return b.follow(ctx, want, have)
+		}
+		return have, nil
+	case err != nil:
+		return have, fmt.Errorf("change %s: %w", want.Name, explained(ctx, err))
+	}
+	b.log.Info("a stream's limits follow the configuration", "stream", want.Name, "changes", strings.Join(changes, "; "))
+	return stream.CachedInfo().Config, nil
 }
 
 // create creates streams, all at once: each costs a number of syncs.
@@ -92,8 +132,7 @@ func (b *Bus) create(ctx context.Context, missing []jetstream.StreamConfig) erro
 }
 
 // Drift returns what the streams have that the configuration doesn't want, a
-// line each, as of the last [Bus.Prepare]. It changes nothing: what fits is for
-// an operator to say.
+// line each, as of the last [Bus.Prepare]. What fits is for an operator to say.
 func (b *Bus) Drift() []string {
 	b.drift.mu.Lock()
 	defer b.drift.mu.Unlock()
