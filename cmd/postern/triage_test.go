@@ -184,8 +184,11 @@ func TestOperatorsHandleQuarantine(t *testing.T) {
 			t.Errorf("shown is:\n%s", shown.stdout)
 		}
 		for _, args := range [][]string{
-			{"quarantine", "show", old, "--unseal"}, {"quarantine", "release", old}, {"quarantine", "discard", old, "--yes"},
-			{"quarantine", "release", "--all"}, {"rejected", "show", "1", "--unseal"},
+			{"quarantine", "show", old, "--unseal"},
+			{"quarantine", "release", old},
+			{"quarantine", "discard", old, "--yes"},
+			{"quarantine", "release", "--all"},
+			{"rejected", "show", "1", "--unseal"},
 		} {
 			for _, who := range []string{"", "vera.token"} {
 				r.as(who, args...).want(t, who+" "+strings.Join(args, " "), exitNotAllowed)
