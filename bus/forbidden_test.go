@@ -49,7 +49,6 @@ var forbidden = []struct{ subject, payload, reply string }{
 	{subject: "$JS.API.DIRECT.GET.POSTERN_RAW.postern.raw.acme"},
 	{subject: "$JS.API.DIRECT.GET.POSTERN_RESTRICTED", payload: `{"seq":1}`},
 	{subject: "$JS.API.DIRECT.GET.KV_postern_state.$KV.postern_state.acme"},
-	{subject: "$JS.API.INFO"},
 	{subject: "$JS.API.ACCOUNT.PURGE.POSTERN"},
 	{subject: "$JS.API.META.LEADER.STEPDOWN"},
 	{subject: "$JS.API.SERVER.REMOVE", payload: `{"peer":"postern"}`},

@@ -65,8 +65,12 @@ func (g *gate) api(r reader, subject string, m *nats.Msg) {
 	if !ok {
 		return
 	}
-	if name == "STREAM.NAMES" {
-		g.answer(r, m, streamNames(r))
+	switch name {
+	case "STREAM.NAMES":
+		g.names(r, m)
+		return
+	case "INFO":
+		g.answer(r, m, accountInfo(r))
 		return
 	}
 	for _, s := range r.streams {
@@ -234,12 +238,41 @@ func isInbox(subject string) bool {
 	return strings.HasPrefix(subject, "_INBOX.") && len(subject) <= 256 && !strings.ContainsAny(subject, "*> \t\r\n")
 }
 
-func streamNames(r reader) server.JSApiStreamNamesResponse {
+// names answers which streams a reader may read, those with a given subject if
+// the request names one: older clients look up that way where to subscribe.
+func (g *gate) names(r reader, m *nats.Msg) {
+	var req server.JSApiStreamNamesRequest
+	if len(m.Data) > 0 {
+		if err := json.Unmarshal(m.Data, &req); err != nil {
+			g.refuse(r, m, unclear)
+			return
+		}
+	}
+	found := []string{}
+	for _, s := range r.streams {
+		if req.Subject == "" || server.SubjectsCollide(req.Subject, s.Prefix()+".>") {
+			found = append(found, string(s))
+		}
+	}
+	slices.Sort(found)
 	var answer server.JSApiStreamNamesResponse
 	answer.Type = server.JSApiStreamNamesResponseType
-	answer.Total, answer.Limit = len(r.streams), server.JSApiNamesLimit
-	for _, s := range r.streams {
-		answer.Streams = append(answer.Streams, string(s))
+	answer.Total, answer.Limit, answer.Offset = len(found), server.JSApiNamesLimit, min(max(req.Offset, 0), len(found))
+	answer.Streams = found[answer.Offset:]
+	g.answer(r, m, answer)
+}
+
+// accountInfo is what a reader is told who asks about its account, as clients do
+// to find out whether there is JetStream: that there is, and nothing of what
+// others have.
+func accountInfo(r reader) server.JSApiAccountInfoResponse {
+	var stats server.JetStreamAccountStats
+	stats.Streams = len(r.streams)
+	stats.Limits = server.JetStreamAccountLimits{
+		MaxMemory: -1, MaxStore: -1, MaxStreams: -1, MaxConsumers: maxConsumers,
+		MaxAckPending: -1, MemoryMaxStreamBytes: -1, StoreMaxStreamBytes: -1,
 	}
+	answer := server.JSApiAccountInfoResponse{JetStreamAccountStats: &stats}
+	answer.Type = server.JSApiAccountInfoResponseType
 	return answer
 }

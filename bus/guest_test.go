@@ -2,6 +2,7 @@ package bus_test
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/seed75441868/postern/bus"
 	"github.com/seed75441868/postern/bus/bustest"
 	"github.com/seed75441868/postern/schemas"
 )
@@ -125,6 +127,84 @@ func TestGuestReadsEvents(t *testing.T) {
 			t.Errorf("got %v, %v", m, err)
 		}
 	})
+}
+
+// Who may read several streams finds the one of a subject, with the oldest
+// interface as well, and is told of no others.
+func TestReadersFindTheStreamOfASubject(t *testing.T) {
+	t.Parallel()
+	b := bustest.Server(t, func(cfg *bus.Config) {
+		cfg.Embedded.Users = []bus.User{
+			{Name: "ann", Password: "a long password", Allow: bus.AllowRestricted},
+			{Name: "bob", Password: "a long password", Allow: bus.AllowAll},
+		}
+	})
+	for _, s := range schemas.Streams() {
+		publish(t, b, s, event(s, "e1"))
+	}
+	for user, may := range map[string][]schemas.Stream{
+		"":    {schemas.StreamEvents},
+		"ann": {schemas.StreamEvents, schemas.StreamRestricted},
+		"bob": schemas.Streams(),
+	} {
+		var options []nats.Option
+		if user != "" {
+			options = append(options, nats.UserInfo(user, "a long password"))
+		}
+		nc := bustest.Connect(t, b, options...)
+		js := newJS(t, nc)
+		old, err := nc.JetStream(nats.MaxWait(3 * time.Second))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all []string
+		for _, s := range schemas.Streams() {
+			name, err := js.StreamNameBySubject(t.Context(), s.Prefix()+".>")
+			if !slices.Contains(may, s) {
+				if !errors.Is(err, jetstream.ErrStreamNotFound) {
+					t.Errorf("%q finds %s: %q, %v", user, s, name, err)
+				}
+				continue
+			}
+			all = append(all, string(s))
+			if err != nil || name != string(s) {
+				t.Errorf("%q finds %q for %s: %v", user, name, s, err)
+			}
+			sub, err := old.SubscribeSync(s.Prefix()+".>", nats.OrderedConsumer())
+			if err != nil {
+				t.Errorf("%q subscribes to %s: %v", user, s, err)
+				continue
+			}
+			m, err := sub.NextMsg(3 * time.Second)
+			if err != nil || m.Header.Get("Nats-Msg-Id") != "e1" {
+				t.Errorf("%q gets %v of %s, %v", user, m, s, err)
+			}
+		}
+		slices.Sort(all)
+		var got []string
+		names := js.StreamNames(t.Context())
+		for name := range names.Name() {
+			got = append(got, name)
+		}
+		if diff := cmp.Diff(all, got); diff != "" || names.Err() != nil {
+			t.Errorf("%q is told of: %v\n%s", user, names.Err(), diff)
+		}
+	}
+}
+
+// Clients ask about their account to find out whether there is JetStream. They
+// are told that, and nothing of what others have or do.
+func TestReadersLearnNothingOfTheAccount(t *testing.T) {
+	t.Parallel()
+	b := bustest.Server(t)
+	publish(t, b, raw, events(raw, 1, 30)...)
+	info, err := newJS(t, bustest.Connect(t, b)).AccountInfo(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Streams != 1 || info.Store != 0 || info.Memory != 0 || info.Consumers != 0 || info.API.Total != 0 || info.Limits.MaxStore != -1 {
+		t.Errorf("got %+v", info)
+	}
 }
 
 // consume returns the ids of the first n messages.

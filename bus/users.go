@@ -225,7 +225,7 @@ func addUsers(opts *server.Options, own nkeys.KeyPair, readers []reader) error {
 }
 
 func (r reader) mayPublish() []string {
-	subjects := []string{"$JS.API.STREAM.NAMES"}
+	subjects := []string{"$JS.API.STREAM.NAMES", "$JS.API.INFO"}
 	for _, s := range r.streams {
 		for _, api := range []string{
 			"STREAM.INFO.%s", "STREAM.MSG.GET.%s", "DIRECT.GET.%s", "DIRECT.GET.%s.>",
