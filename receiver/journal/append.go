@@ -122,13 +122,13 @@ func (j *Journal) appendFirst(d *handlers.Delivery, plain []byte, claim, id hash
 		return Receipt{}, false, err
 	}
 	r := Receipt{ID: d.ID, Outcome: Accepted}
-	switch {
-	case known == claimSame:
+	switch known {
+	case claimSame:
 		r.Outcome = Duplicate
-	case known == claimOther:
+	case claimOther:
 		if d.Channel == schemas.ChannelPush {
 			r.Outcome = Conflict
-			plain[1] |= flagConflict
+			plain[1] |= flagConflict // where appendDelivery has put the flags
 		}
 		j.store(d, plain, hashKey(prefixConflict, id), claimValue(claim, d.Received))
 	default:

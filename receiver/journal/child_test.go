@@ -43,7 +43,7 @@ func child(scenario, dir string) {
 	fs := &faultFS{FS: vfs.Default}
 	c := journal.Config{
 		Dir: filepath.Join(dir, "journal"), MaxBytes: 1 << 30, Keys: keys,
-		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Log: slog.New(slog.DiscardHandler),
 	}
 	var fatal atomic.Int64
 	if scenario == "fatal-returns" {

@@ -76,11 +76,11 @@ func writeFile(t *testing.T, fs vfs.FS, name string, b []byte) {
 // check opens a journal and reports what became of what was accepted: whether
 // opening was refused, and which entries came with an error. It fails if one
 // is missing or is not what it was.
-func check(t *testing.T, c journal.Config, fs vfs.FS, payloads map[uint64]string) (refused error, damaged int) {
+func check(t *testing.T, c journal.Config, fs vfs.FS, payloads map[uint64]string) (damaged int, refused error) {
 	t.Helper()
 	j, err := journal.OpenFS(c, fs)
 	if err != nil {
-		return err, 0
+		return 0, err
 	}
 	defer func() {
 		if err := j.Close(); err != nil {
@@ -94,12 +94,12 @@ func check(t *testing.T, c journal.Config, fs vfs.FS, payloads map[uint64]string
 	}
 	if got := j.Stats().Last; got < last {
 		t.Errorf("the last is %d, want %d", got, last)
-		return nil, 0
+		return 0, nil
 	}
 	for after < last {
 		entries, err := j.Read(t.Context(), after, 7, 1<<20)
 		if err != nil {
-			return err, 0
+			return 0, err
 		}
 		for _, e := range entries {
 			after = e.Seq
@@ -117,12 +117,12 @@ func check(t *testing.T, c journal.Config, fs vfs.FS, payloads map[uint64]string
 			t.Errorf("entry %d is gone without a word", seq)
 		}
 	}
-	return nil, damaged
+	return damaged, nil
 }
 
 func TestAFlippedBitIsNeverSilent(t *testing.T) {
 	c, killed, payloads := liveJournal(t)
-	if refused, damaged := check(t, c, copyOf(killed), payloads); refused != nil || damaged != 0 {
+	if damaged, refused := check(t, c, copyOf(killed), payloads); refused != nil || damaged != 0 {
 		t.Fatalf("undamaged: %v, %d damaged", refused, damaged)
 	}
 	names, err := killed.List(damageDir)
@@ -147,7 +147,7 @@ func TestAFlippedBitIsNeverSilent(t *testing.T) {
 			flipped := bytes.Clone(content)
 			flipped[at] ^= 1 << rng.IntN(8)
 			writeFile(t, fs, name, flipped)
-			refused, damaged := check(t, c, fs, payloads)
+			damaged, refused := check(t, c, fs, payloads)
 			if t.Failed() {
 				t.Fatalf("%s, byte %d of %d", name, at, len(content))
 			}
@@ -191,7 +191,7 @@ func TestEveryBitOfTheLastRecordCounts(t *testing.T) {
 		flipped := bytes.Clone(content)
 		flipped[at] ^= 1 << rng.IntN(8)
 		writeFile(t, fs, name, flipped)
-		if refused, _ := check(t, c, fs, payloads); !errors.Is(refused, journal.ErrDamaged) {
+		if _, refused := check(t, c, fs, payloads); !errors.Is(refused, journal.ErrDamaged) {
 			t.Errorf("byte %d of %d: got %v, want ErrDamaged", at, len(content), refused)
 		}
 	}
@@ -204,12 +204,12 @@ func TestAShortenedLogIsRefusedAndLeftAsItIs(t *testing.T) {
 		fs := copyOf(killed)
 		writeFile(t, fs, name, content[:len(content)-cut])
 		for range 2 { // trying again doesn't help, nor does it make it worse
-			if refused, _ := check(t, c, fs, payloads); !errors.Is(refused, journal.ErrDamaged) {
+			if _, refused := check(t, c, fs, payloads); !errors.Is(refused, journal.ErrDamaged) {
 				t.Errorf("cut by %d: got %v, want ErrDamaged", cut, refused)
 			}
 		}
 		writeFile(t, fs, name, content)
-		if refused, damaged := check(t, c, fs, payloads); refused != nil || damaged > 0 {
+		if damaged, refused := check(t, c, fs, payloads); refused != nil || damaged > 0 {
 			t.Errorf("restored after a cut by %d: %v, %d damaged", cut, refused, damaged)
 		}
 	}
@@ -217,7 +217,7 @@ func TestAShortenedLogIsRefusedAndLeftAsItIs(t *testing.T) {
 	if err := fs.Remove(fs.PathJoin(damageDir, name)); err != nil {
 		t.Fatal(err)
 	}
-	if refused, _ := check(t, c, fs, payloads); !errors.Is(refused, journal.ErrDamaged) {
+	if _, refused := check(t, c, fs, payloads); !errors.Is(refused, journal.ErrDamaged) {
 		t.Errorf("removed: got %v, want ErrDamaged", refused)
 	}
 }
@@ -228,7 +228,7 @@ func TestARaggedEndOfWhatWasNeverSyncedIsNoDamage(t *testing.T) {
 	for _, tail := range [][]byte{{0}, bytes.Repeat([]byte{0}, 5000), randomBytes(3000), content[:1000]} {
 		fs := copyOf(killed)
 		writeFile(t, fs, name, append(bytes.Clone(content), tail...))
-		if refused, damaged := check(t, c, fs, payloads); refused != nil || damaged > 0 {
+		if damaged, refused := check(t, c, fs, payloads); refused != nil || damaged > 0 {
 			t.Errorf("%d bytes more: %v, %d damaged", len(tail), refused, damaged)
 		}
 	}

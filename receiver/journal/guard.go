@@ -40,7 +40,7 @@ func openGuard(files vfs.FS, dir string, log *slog.Logger) (*guard, error) {
 	g := &guard{f: f, deaths: make(map[uint64]int)}
 	var b [guardSize]byte
 	n, err := f.ReadAt(b[:], 0)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, errors.Join(err, f.Close())
 	}
 	sum := binary.BigEndian.Uint32(b[16:])

@@ -256,7 +256,7 @@ func (j *Journal) commit(b *pebble.Batch, opt *pebble.WriteOptions) {
 	if err := b.Commit(opt); err != nil {
 		j.die(fmt.Errorf("commit: %w", err))
 	}
-	b.Close() //nolint:errcheck // only hands its memory back
+	b.Close() // only hands its memory back
 }
 
 // die ends the process and never returns, whatever Config.Fatal does.

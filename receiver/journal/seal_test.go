@@ -130,7 +130,7 @@ func TestPrintingAKeyringShowsNoKey(t *testing.T) {
 		if !strings.Contains(out, k.Fingerprint()) && format != "%x" || len(out) > 80 {
 			t.Errorf("%s: %s", format, out)
 		}
-		if strings.Contains(out, fmt.Sprint(key[:4])) {
+		if strings.Contains(out, string(key[:4])) {
 			t.Errorf("%s shows the key", format)
 		}
 	}

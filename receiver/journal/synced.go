@@ -108,7 +108,7 @@ func openSynced(files vfs.FS, dir string, log *slog.Logger) (*synced, error) {
 	}
 	s.f = f
 	notes := make([]byte, syncedSlots*slotSize)
-	if n, err := f.ReadAt(notes, 0); err != nil && err != io.EOF {
+	if n, err := f.ReadAt(notes, 0); err != nil && !errors.Is(err, io.EOF) {
 		f.Close()
 		return nil, err
 	} else if n < len(notes) {
