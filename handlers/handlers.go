@@ -69,6 +69,9 @@ type Push struct {
 	// Allow lists who may call. It is never empty.
 	Allow   []netip.Prefix
 	Webhook Webhook
+	// ClientCAs issue the TLS certificates of which a caller must show one.
+	// Nil: it needs none.
+	ClientCAs []*x509.Certificate
 	// Certificates are those that verify pushes, for their expiry metrics.
 	Certificates []Certificate
 }

@@ -128,6 +128,9 @@ func (l *loading) open() {
 			continue
 		}
 		s.Opened = opened
+		if opened.Push != nil && opened.Push.ClientCAs != nil && l.cfg.Ingress.TLS == nil {
+			l.faultAt(join(path, "push.client_ca"), "needs ingress.tls: only over TLS a caller can show a certificate")
+		}
 		for _, w := range opened.Warnings {
 			below, text := s.place(path, w)
 			l.warnAt(below, "%s", text)

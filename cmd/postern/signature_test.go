@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bytes"
+	"crypto/tls"
 	"errors"
+	"net"
 	"net/http"
 	"os/exec"
 	"strings"
@@ -96,5 +99,48 @@ func TestOffNeedsInsecure(t *testing.T) {
 	}
 	if status, _ := r.pushed(node.Notification(node.Job("b")).Push()); status != http.StatusOK {
 		t.Errorf("an envelope was answered %d", status)
+	}
+}
+
+// TestCallersShowACertificate: with client_ca the secret alone does not do.
+func TestCallersShowACertificate(t *testing.T) {
+	const header = "push: {signature: header, certificates: [], client_ca: relay.pem, header: {name: X-Relay, secrets: [{file: a.secret}]}}"
+	r := newReceiver(t, "sources: {corastone: {"+header+"}}\n")
+	r.write("a.secret", "the-only-secret-of-the-relay\n")
+	relay, pair := serverCertificate(t, "relay.example")
+	r.write("relay.pem", relay)
+	out, err := r.command("config", "check").Output()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != exitConfig || !strings.Contains(string(out), "push.client_ca needs ingress.tls") {
+		t.Errorf("%v\n%s", err, out)
+	}
+
+	cert, key := certificate(t)
+	r.write("gate.pem", cert)
+	r.write("gate.key", key)
+	r.write("more.yaml", "ingress: {tls: {cert: gate.pem, key: gate.key}}\nsources: {corastone: {"+header+"}}\n")
+	r.start()
+	at := strings.Replace(r.push, "http://", "https://", 1)
+	for name, c := range map[string]struct {
+		shown []tls.Certificate
+		want  int
+	}{"one": {[]tls.Certificate{pair}, http.StatusOK}, "none": {nil, http.StatusForbidden}} {
+		dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(caller)}}
+		transport := &http.Transport{DialContext: dialer.DialContext, TLSClientConfig: &tls.Config{InsecureSkipVerify: true, Certificates: c.shown}}
+		p := entryOf(corastonetest.Job{"id": "a"}, "X-Relay", "the-only-secret-of-the-relay")
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, at, bytes.NewReader(p.Body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header = p.Header
+		res, err := transport.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		transport.CloseIdleConnections()
+		if res.StatusCode != c.want {
+			t.Errorf("%s: answered %d, want %d\n%s", name, res.StatusCode, c.want, r.stderr)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package corastone
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -49,6 +50,8 @@ func (p *Push) open(means handlers.Means, now time.Time) (*handlers.Push, []stri
 	warnings := p.warnings()
 	more, err := p.authenticate(hook, out, means, now)
 	warnings, problems = append(warnings, more...), append(problems, err)
+	more, err = p.clients(out, now)
+	warnings, problems = append(warnings, more...), append(problems, err)
 	if err := errors.Join(problems...); err != nil {
 		return nil, nil, err
 	}
@@ -88,6 +91,24 @@ func (p *Push) authenticate(hook *webhook, out *handlers.Push, means handlers.Me
 	default:
 		return nil, fmt.Errorf("push.signature is %q, which is none of required, pinned, header and off", string(p.Signature))
 	}
+}
+
+// clients adds to out who issues callers' TLS certificates, if they need one.
+func (p *Push) clients(out *handlers.Push, now time.Time) (warnings []string, err error) {
+	if p.ClientCA.Path == "" {
+		return nil, nil
+	}
+	issuers, err := readCertificates("push.client_ca", []handlers.File{p.ClientCA}, func(*x509.Certificate) error { return nil })
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range issuers {
+		out.ClientCAs = append(out.ClientCAs, c.Certificate)
+	}
+	out.Certificates = append(out.Certificates, expiry(issuers)...)
+	return ending("push.client_ca", issuers, now,
+		"callers with a certificate of it are refused; add the one that followed it",
+		"add the one that follows it"), nil
 }
 
 // fetched prepares that certificates are fetched.
@@ -139,9 +160,6 @@ func (p *Push) origins() (map[string]origin, error) {
 // problems lists what this version can't do and what leaves the gate open.
 func (p *Push) problems() []error {
 	var problems []error
-	if p.ClientCA.Path != "" {
-		problems = append(problems, errors.New("push.client_ca: this version does not check client certificates; remove it, and have a proxy check them"))
-	}
 	if p.ConfirmSubscriptions {
 		problems = append(problems, errors.New("push.confirm_subscriptions: this version confirms no subscriptions; set it to false, and confirm by hand when asked to"))
 	}

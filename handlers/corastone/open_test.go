@@ -80,7 +80,9 @@ func TestSourceDoesNotOpenUnlessItAuthenticates(t *testing.T) {
 		"header":                {func(s *corastone.Settings) { s.Push.Signature = corastone.SignatureHeader }, []string{"push.header"}},
 		"unknown signature":     {func(s *corastone.Settings) { s.Push.Signature = "none" }, []string{"push.signature", "pinned"}},
 		"no signature":          {func(s *corastone.Settings) { s.Push.Signature = "" }, []string{"push.signature"}},
-		"client_ca":             {func(s *corastone.Settings) { s.Push.ClientCA.Path = "ca.pem" }, []string{"push.client_ca"}},
+		"client_ca unread":      {func(s *corastone.Settings) { s.Push.ClientCA.Path = "ca.pem" }, []string{"push.client_ca", "ca.pem"}},
+		"client_ca empty":       {func(s *corastone.Settings) { s.Push.ClientCA = certificate("ca.pem", nil) }, []string{"push.client_ca", "ca.pem"}},
+		"client_ca with a key":  {func(s *corastone.Settings) { s.Push.ClientCA = certificate("ca.pem", slices.Concat(good, private)) }, []string{"push.client_ca", "ca.pem"}},
 		"confirm_subscriptions": {func(s *corastone.Settings) { s.Push.ConfirmSubscriptions = true }, []string{"push.confirm_subscriptions"}},
 		"nobody allowed":        {func(s *corastone.Settings) { s.Push.Allow = nil }, []string{"push.allow"}},
 		"no prefix":             {func(s *corastone.Settings) { s.Push.Allow = make([]handlers.Prefix, 1) }, []string{"push.allow[0]"}},
@@ -240,5 +242,31 @@ reconcile: {every: 24h, window: 72h}
 	s.Poll.From = "tomorrow"
 	if err := validator.New(validator.WithRequiredStructEnabled()).Struct(s); err == nil {
 		t.Error("from: tomorrow is valid")
+	}
+}
+
+// TestCallersCertificatesMayBeWantedInAnyWay, and by default none is.
+func TestCallersCertificatesMayBeWantedInAnyWay(t *testing.T) {
+	sns := newSNS(t)
+	for _, s := range []*corastone.Settings{settings(t), sns.settings(t), headerSettings(t), offSettings(t)} {
+		source, err := corastone.Platform().Open("corastone", s, sns.means())
+		if err != nil || source.Push.ClientCAs != nil {
+			t.Errorf("%s: %v, wants %d", s.Push.Signature, err, len(source.Push.ClientCAs))
+		}
+		s.Push.ClientCA = certificate("ca.pem", slices.Concat(sns.Root(), sns.Intermediate()))
+		source, err = corastone.Platform().Open("corastone", s, sns.means())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, c := range source.Push.ClientCAs {
+			got = append(got, c.Subject.CommonName)
+		}
+		if diff := cmp.Diff([]string{"Stand-in Root", "Stand-in M01"}, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", s.Push.Signature, diff)
+		}
+		if !slices.ContainsFunc(source.Push.Certificates, func(c handlers.Certificate) bool { return c.Name == "ca.pem#2" }) {
+			t.Errorf("%s: nobody sees when it ends: %v", s.Push.Signature, source.Push.Certificates)
+		}
 	}
 }

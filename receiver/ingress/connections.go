@@ -107,6 +107,7 @@ type conn struct {
 	announced *announcement // not nil until all that came with it is read
 	told      netip.Addr    // of whom the PROXY header speaks
 	request   request       // the one that is being answered
+	asked     bool          // for a TLS certificate
 
 	// The rest belongs to limits and its mutex.
 	class   class

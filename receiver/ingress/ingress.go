@@ -99,6 +99,7 @@ type Server struct {
 	roster  atomic.Pointer[roster] // who may push what, now
 	journal Journal
 	maxBody int64
+	tls     bool
 
 	callers  callers
 	listener *listener
@@ -128,6 +129,7 @@ func New(l net.Listener, cfg Config) (*Server, error) {
 	s := &Server{
 		journal:    cfg.Journal,
 		maxBody:    orDefault(cfg.MaxBody, DefaultMaxBody),
+		tls:        cfg.Certificate != nil,
 		callers:    callers{mode: cfg.ClientIP, proxies: slices.Clone(cfg.TrustedProxies)},
 		slots:      make(chan struct{}, orDefault(cfg.MaxInFlight, DefaultMaxInFlight)),
 		buffers:    sync.Pool{New: func() any { return new(bytes.Buffer) }},
@@ -177,6 +179,7 @@ func (s *Server) server(cert *Certificate) *http.Server {
 	srv.Protocols.SetHTTP1(true)
 	if cert != nil {
 		srv.TLSConfig = cert.Config()
+		s.askClients(srv.TLSConfig)
 	}
 	return srv
 }

@@ -93,6 +93,10 @@ func (s *Server) push(c echo.Context) error {
 	if s.refusing.Load() {
 		return errDraining
 	}
+	if err := src.checkClient(r); err != nil {
+		s.tellRefused(r, src, q.caller, err, nil, start)
+		return err
+	}
 
 	body := s.buffers.Get().(*bytes.Buffer)
 	defer s.giveBack(body)

@@ -1,6 +1,7 @@
 package ingress
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -12,6 +13,7 @@ import (
 type roster struct {
 	sources map[string]*source
 	known   []netip.Prefix // the lists of all sources
+	asks    bool           // some source wants its callers' certificates
 }
 
 // knows reports whether some source allows addr.
@@ -21,15 +23,19 @@ func (r *roster) knows(addr netip.Addr) bool { return contains(r.known, addr) }
 type source struct {
 	handlers.Source
 	*sourceMetrics
+	clients *x509.CertPool // who issues callers' certificates, nil if they need none
 }
 
 // check returns why src would not keep callers out.
-func check(src handlers.Source) error {
+func (s *Server) check(src handlers.Source) error {
 	if src.Push.Webhook == nil {
 		return errors.New("nothing authenticates its pushes")
 	}
 	if len(src.Push.Allow) == 0 {
 		return errors.New("allow is empty: nobody could push")
+	}
+	if src.Push.ClientCAs != nil && (len(src.Push.ClientCAs) == 0 || !s.tls) {
+		return errors.New("callers must show a TLS certificate, and can't: there is no TLS, or nobody who issues one")
 	}
 	for _, p := range src.Push.Allow {
 		if !p.IsValid() || p.Addr().Is4In6() {
@@ -51,11 +57,13 @@ func (s *Server) Update(sources []handlers.Source) error {
 		if src.Push == nil {
 			continue
 		}
-		if err := check(src); err != nil {
+		if err := s.check(src); err != nil {
 			return fmt.Errorf("source %s: %w", src.Name, err)
 		}
 		next.known = append(next.known, src.Push.Allow...)
-		next.sources[src.Name] = &source{Source: src}
+		clients := pool(src)
+		next.asks = next.asks || clients != nil
+		next.sources[src.Name] = &source{Source: src, clients: clients}
 	}
 
 	s.updating.Lock()

@@ -97,6 +97,8 @@ func answerTo(err error) answer {
 		return answer{status: http.StatusServiceUnavailable, check: "encoding", outcome: unverifiable}
 	case errors.Is(err, errBody):
 		return answer{status: http.StatusServiceUnavailable, check: "body", outcome: unverifiable}
+	case errors.Is(err, errNotAsked):
+		return answer{status: http.StatusServiceUnavailable, check: "not_asked", outcome: unavailable}
 	case errors.Is(err, errDraining):
 		return answer{status: http.StatusServiceUnavailable, check: "draining", outcome: unavailable}
 	case errors.Is(err, errBusy):
@@ -174,7 +176,7 @@ func (s *Server) refuse(err error, c echo.Context) {
 		if c.Request().Method == http.MethodPost {
 			s.metrics.unknown[rejectedPath].Inc()
 		}
-	case errors.Is(err, errDraining), errors.Is(err, errSize):
+	case errors.Is(err, errDraining), errors.Is(err, errSize), errors.Is(err, errNotAsked):
 		h["Connection"] = headerClose
 	}
 	if src != nil && a.outcome != none {
