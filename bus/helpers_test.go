@@ -107,8 +107,8 @@ type proxy struct {
 	target   string
 	wg       sync.WaitGroup
 
-	// What both sides say passes through these, if they are set before anybody
-	// connects. Its length must stay.
+	// What both sides say passes through these, if they are set. Its length must
+	// stay.
 	toServer, toClient func([]byte) []byte
 
 	mu    sync.Mutex
@@ -116,13 +116,16 @@ type proxy struct {
 	conns []net.Conn
 }
 
-func newProxy(t *testing.T, url string) *proxy {
+func newProxy(t *testing.T, url string, change ...func(*proxy)) *proxy {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := &proxy{listener: l, target: strings.TrimPrefix(url, "nats://")}
+	for _, f := range change {
+		f(p)
+	}
 	p.wg.Go(func() {
 		for {
 			client, err := l.Accept()

@@ -46,8 +46,8 @@ func TestPrepareRefusesAServerThatIsTooOld(t *testing.T) {
 		t.Run(version, func(t *testing.T) {
 			t.Parallel()
 			external := bustest.NewExternal(t)
-			p := newProxy(t, external.URL())
-			p.toClient = saysVersion(t, version)
+			says := saysVersion(t, version)
+			p := newProxy(t, external.URL(), func(p *proxy) { p.toClient = says })
 			var log recorder
 			b := external.Bus(func(cfg *bus.Config) { cfg.External.URL, cfg.Log = p.url(), slog.New(slog.NewTextHandler(&log, nil)) })
 			err := b.Prepare(t.Context())
@@ -80,10 +80,11 @@ func TestPrepareRefusesAServerThatIsTooOld(t *testing.T) {
 func TestPublishDoesNotBelieveAnAnswerThatKnowsNoBatch(t *testing.T) {
 	t.Parallel()
 	external := bustest.NewExternal(t)
-	p := newProxy(t, external.URL())
-	p.toServer = func(b []byte) []byte {
-		return bytes.ReplaceAll(b, []byte("Nats-Batch-"), []byte("None-Batch-"))
-	}
+	p := newProxy(t, external.URL(), func(p *proxy) {
+		p.toServer = func(b []byte) []byte {
+			return bytes.ReplaceAll(b, []byte("Nats-Batch-"), []byte("None-Batch-"))
+		}
+	})
 	b := external.Bus(func(cfg *bus.Config) { cfg.External.URL = p.url() })
 	bustest.Prepare(t, b)
 	s := newJS(t, bus.Conn(b))
