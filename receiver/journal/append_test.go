@@ -1,6 +1,7 @@
 package journal_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -314,4 +315,25 @@ func TestARepeatThatWaitsEndsWithItsContext(t *testing.T) {
 	if err := <-first; err != nil {
 		t.Error(err)
 	}
+}
+
+// Pebble treats a batch that is larger than half a memtable in a way of its
+// own.
+func TestALargeDeliveryIsKeptLikeAnyOther(t *testing.T) {
+	m := newMortal(t, 1)
+	d, content := push("")
+	d.Payload = randomBytes(6 << 20)
+	mustAppend(t, m.Journal, d, "large", content)
+	after, afterContent := push("after")
+	mustAppend(t, m.Journal, after, "after", afterContent)
+	m.crash(0)
+	got := readAll(t, m.Journal)
+	if len(got) != 3 || got[1].Err != nil || !bytes.Equal(got[1].Delivery.Payload, d.Payload) {
+		t.Errorf("got %v", seqs(got))
+	}
+	if got := mustAppend(t, m.Journal, d, "large", content).Outcome; got != journal.Duplicate {
+		t.Errorf("again: %v", got)
+	}
+	must(t, m.Trim(1, 2, 3))
+	closeJournal(t, m.Journal)
 }

@@ -74,6 +74,8 @@ type Journal struct {
 	trimMu sync.Mutex
 	trim   trimState // guarded by trimMu
 
+	oldestAt atomic.Pointer[time.Time] // when the oldest entry arrived, as last seen
+
 	fatalOnce sync.Once
 	fatal     func(error)
 	dead      chan struct{} // closed when a write failed for good

@@ -21,10 +21,9 @@ const (
 
 // trimState is what trimming remembers.
 type trimState struct {
-	low      uint64 // nothing is left up to here
-	bytes    int64  // trimmed since space was reclaimed
-	oldest   uint64 // seq of the oldest entry, 0: not known
-	oldestAt time.Time
+	low    uint64 // nothing is left up to here
+	bytes  int64  // trimmed since space was reclaimed
+	oldest uint64 // seq of the oldest entry, 0: not known
 }
 
 // Trim forgets entries that are told. It is safe to repeat, also for those
@@ -217,18 +216,24 @@ func (j *Journal) firstEntry() (seq uint64, at time.Time, err error) {
 	return seq, entryTime(v), nil
 }
 
-// oldest returns when the oldest entry arrived, zero if it can't be read.
+// oldest returns when the oldest entry arrived, zero if it can't be read. It
+// doesn't wait for a trim, which may wait for a full disk: then it returns
+// what it returned before.
 func (j *Journal) oldest() time.Time {
-	j.trimMu.Lock()
-	defer j.trimMu.Unlock()
-	if j.trim.oldest == 0 {
-		seq, at, err := j.firstEntry()
-		if err != nil || at.IsZero() {
-			return time.Time{}
+	if j.trimMu.TryLock() {
+		defer j.trimMu.Unlock()
+		if j.trim.oldest == 0 {
+			seq, at, err := j.firstEntry()
+			if err == nil && !at.IsZero() {
+				j.trim.oldest = seq
+			}
+			j.oldestAt.Store(&at)
 		}
-		j.trim.oldest, j.trim.oldestAt = seq, at
 	}
-	return j.trim.oldestAt
+	if at := j.oldestAt.Load(); at != nil {
+		return *at
+	}
+	return time.Time{}
 }
 
 // noteTotals bounds what a start has to count while nothing is trimmed.
