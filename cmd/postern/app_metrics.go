@@ -8,7 +8,9 @@ import (
 
 // busMetrics are the metrics of a bus that may not be open yet. Until then they
 // say that it is not connected, so that an alarm about it can go off.
-type busMetrics struct{ open atomic.Pointer[prometheus.Collector] }
+type busMetrics struct {
+	open atomic.Pointer[prometheus.Collector]
+}
 
 var notConnected = prometheus.MustNewConstMetric(
 	prometheus.NewDesc("postern_nats_connected", "1 while there is a connection to NATS.", nil, nil), prometheus.GaugeValue, 0)
