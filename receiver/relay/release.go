@@ -89,9 +89,11 @@ func (r *Relay) settle(ctx context.Context, items []*item) error {
 	err := deleting.Wait()
 	if len(msgs) > 0 {
 		seqs, publishErr := r.cfg.Bus.Publish(ctx, schemas.StreamOps, msgs)
-		headings := make([]schemas.Heading, len(seqs))
+		var headings []schemas.Heading
 		for i, seq := range seqs {
-			headings[i] = schemas.Heading{ID: msgs[i].ID, Seq: seq}
+			if seq > 0 { // else it was there, and the index hears of it
+				headings = append(headings, schemas.Heading{ID: msgs[i].ID, Seq: seq})
+			}
 		}
 		err = errors.Join(err, publishErr, r.index.Apply(schemas.StreamOps, headings, 0))
 	}
