@@ -21,6 +21,7 @@ import (
 const (
 	proxy    = "127.0.1.1" // trusted, as is all of 127.0.1.0/24
 	proxy2   = "127.0.1.2"
+	proxy3   = "127.0.1.3"   // and on the list of source one as well
 	partner  = "203.0.113.7" // on the list of source one, as is friend
 	partner6 = "2001:db8::7"
 	attacker = "198.51.100.66" // on no list
@@ -89,7 +90,7 @@ func gates(t *testing.T) map[string]*gate {
 			continue
 		}
 		g := openOn(t, l, func(c *ingress.Config) {
-			for _, p := range []string{partner + "/32", partner6 + "/128"} {
+			for _, p := range []string{partner + "/32", partner6 + "/128", proxy3 + "/32"} {
 				c.Sources[0].Push.Allow = append(c.Sources[0].Push.Allow, netip.MustParsePrefix(p))
 			}
 			c.ClientIP = kind.mode
@@ -162,11 +163,14 @@ func TestWhoCalls(t *testing.T) {
 	}
 }
 
-// make makes the call. Who is to be refused doesn't send the body that it
-// announces: nobody may wait for it.
+// patience is how long who is to be refused waits with its body.
+const patience = 4 * time.Second
+
+// make makes the call. Who is to be refused keeps the body back, for which
+// nobody may wait, and sends it late: should it be let in, that shows.
 func (call call) make(t *testing.T, g *gate, body string) verdict {
 	t.Helper()
-	var c net.Conn = g.dial(t, call.from)
+	c := g.dial(t, call.from)
 	for i, piece := range call.head {
 		if i > 0 {
 			<-time.After(max(call.pause, 20*time.Millisecond)) // so that it comes on its own
@@ -190,6 +194,13 @@ func (call call) make(t *testing.T, g *gate, body string) verdict {
 		request += fmt.Sprintf("Content-Length: %d\r\n\r\n", len(body))
 		if call.want == served {
 			request += body
+		} else {
+			late := time.AfterFunc(patience, func() { _, _ = io.WriteString(c, body) })
+			defer func() {
+				if !late.Stop() {
+					t.Errorf("%s/%s was answered after its body", call.server, call.name)
+				}
+			}()
 		}
 	}
 	_, _ = io.WriteString(c, request) // it may be closed already
@@ -229,6 +240,7 @@ func directCalls() []call {
 		{name: "friend", from: friend, want: served},
 		{name: "neighbor", from: neighbor, want: refused},
 		{name: "stranger", from: stranger, want: refused},
+		{name: "what would be a proxy elsewhere, on the list", from: proxy3, want: served},
 		{name: "next to a friend", from: "127.0.0.4", want: refused},
 		{name: "friend with a forwarded stranger", from: friend, lines: xff(attacker), want: served},
 		{name: "friend with a forwarded nonsense", from: friend, lines: xff("a, b:1,,"), want: served},
@@ -270,6 +282,12 @@ func forwardedCalls() []call {
 		{name: "direct neighbor claims a partner", from: neighbor, lines: xff(partner), want: refused},
 		{name: "just outside the proxies", from: "127.0.2.1", lines: xff(partner), want: refused},
 		{name: "no header", from: proxy, want: refused},
+		{name: "no header, the proxy on the list", from: proxy3, want: refused},
+		{name: "nonsense, the proxy on the list", from: proxy3, lines: xff("nonsense"), want: refused},
+		{name: "a port, the proxy on the list", from: proxy3, lines: xff(attacker + ":1"), want: refused},
+		{name: "a proxy on the list behind one", from: proxy, lines: xff(proxy3), want: refused},
+		{name: "nonsense behind a proxy on the list", from: proxy, lines: xff("nonsense, " + proxy3), want: refused},
+		{name: "stranger behind a proxy on the list", from: proxy3, lines: xff(attacker), want: refused},
 		{name: "only X-Real-IP", from: proxy, lines: []string{"X-Real-IP: " + partner}, want: refused},
 		{name: "only Forwarded", from: proxy, lines: []string{"Forwarded: for=" + partner}, want: refused},
 		{name: "underscores", from: proxy, lines: []string{"X_Forwarded_For: " + partner}, want: refused},

@@ -83,11 +83,10 @@ func (c *conn) hearWho(r *bufio.Reader) error {
 // takes a line only if it came in one piece.
 func awaitLine(r *bufio.Reader) error {
 	for {
-		got, err := r.Peek(min(r.Buffered()+1, r.Size()))
-		if err != nil {
+		if _, err := r.Peek(r.Buffered() + 1); err != nil {
 			return err
 		}
-		got, _ = r.Peek(r.Buffered())
+		got, _ := r.Peek(r.Buffered())
 		if got[0] != proxyproto.SIGV1[0] || bytes.IndexByte(got, '\n') >= 0 || len(got) >= maxLine {
 			return nil
 		}

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -182,25 +183,27 @@ func TestUpdateIsAllOrNothingUnderLoad(t *testing.T) {
 	if err := g.Update(both[0]); err != nil {
 		t.Fatal(err)
 	}
-	done := make(chan struct{})
+	done, answered := make(chan struct{}), make(chan struct{})
 	var clients sync.WaitGroup
 	for _, addr := range []string{friend, neighbor} {
 		clients.Go(func() {
 			for i := 0; ; i++ {
-				select {
-				case <-done:
-					return
-				default:
-				}
 				h := g.push(t, addr, "/hooks/one", fmt.Sprintf("%s %d", addr, i))
 				if h.status != http.StatusOK && h.status != http.StatusForbidden {
 					t.Errorf("heard %d", h.status)
 				}
+				select {
+				case answered <- struct{}{}:
+				case <-done:
+					return
+				}
 			}
 		})
 	}
-	for i := 0; len(g.journal.kept()) < 200; i++ {
-		if err := g.Update(both[i%2]); err != nil {
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 200 {
+		<-answered
+		if err := g.Update(both[r.IntN(2)]); err != nil {
 			t.Error(err)
 		}
 	}
