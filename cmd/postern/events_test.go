@@ -13,7 +13,6 @@ import (
 
 func TestEventsAreFound(t *testing.T) {
 	r := operated(t)
-	subscribe(t, connect(t, r.broker))
 	node := nodeOf(t, 21)
 	failed := investment("one")
 	failed.Status = "failed"

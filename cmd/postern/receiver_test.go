@@ -220,7 +220,9 @@ func subscribe(t testing.TB, js jetstream.JetStream) jetstream.Consumer {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
 		var err error
-		c, err = js.CreateConsumer(ctx, "POSTERN_EVENTS", jetstream.ConsumerConfig{AckPolicy: jetstream.AckNonePolicy})
+		c, err = js.CreateConsumer(ctx, "POSTERN_EVENTS", jetstream.ConsumerConfig{
+			AckPolicy: jetstream.AckNonePolicy, InactiveThreshold: time.Hour,
+		})
 		return err == nil
 	})
 	return c
