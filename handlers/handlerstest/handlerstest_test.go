@@ -215,12 +215,12 @@ func (p *toy) normalize(d handlers.Delivery) (handlers.Output, error) {
 		Unknown jsontext.Value `json:",embed"`
 	}
 	unusable := func(reason schemas.Reason, detail string) (handlers.Output, error) {
-		switch {
-		case p.defect == "quotes what it can't use":
+		switch p.defect {
+		case "quotes what it can't use":
 			detail += ": " + string(d.Payload)
-		case p.defect == "fails with any error":
+		case "fails with any error":
 			return handlers.Output{}, errors.New(detail)
-		case p.defect == "calls a bad reason":
+		case "calls a bad reason":
 			reason = "because"
 		}
 		return handlers.Output{}, &handlers.UnusableError{Reason: reason, Detail: detail}
