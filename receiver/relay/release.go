@@ -59,68 +59,69 @@ func (it *item) released() Released {
 }
 
 // settle tells what operators decided of the items, and deletes the records of
-// those that are told or in quarantine for another reason now. It comes after
+// those that are told, or in quarantine for another reason now. It comes after
 // all that is told, and is safe to repeat: whatever a crash leaves undone is
-// done by the next start, as the journal has the items until then.
+// done after the next start, as the journal has the items until then.
 func (r *Relay) settle(ctx context.Context, items []*item) error {
-	var msgs []schemas.Message
+	if err := r.tellReleases(ctx, items); err != nil {
+		return fmt.Errorf("tell of releases: %w", err)
+	}
 	var deleting errgroup.Group
 	deleting.SetLimit(deletes)
 	for _, it := range items {
-		decided := it.release()
-		if decided == nil {
-			continue
-		}
-		m, err := r.releaseMessage(it)
-		switch {
-		case err != nil:
-			r.cfg.Log.Error("an operator's release can't be told", "delivery", it.record.DeliveryID, "error", err)
-		case m != nil:
-			msgs = append(msgs, *m)
-		}
-		if it.keeps() {
+		if it.release() == nil || it.keeps() {
 			continue
 		}
 		deleting.Go(func() error {
-			_, err := r.cfg.Bus.Delete(ctx, schemas.StreamQuarantine, decided.Record, it.record.DeliveryID)
+			_, err := r.cfg.Bus.Delete(ctx, schemas.StreamQuarantine, it.release().Record, it.record.DeliveryID)
 			return err
 		})
 	}
-	err := deleting.Wait()
-	if len(msgs) > 0 {
-		seqs, publishErr := r.cfg.Bus.Publish(ctx, schemas.StreamOps, msgs)
-		var headings []schemas.Heading
-		for i, seq := range seqs {
-			if seq > 0 { // else it was there, and the index hears of it
-				headings = append(headings, schemas.Heading{ID: msgs[i].ID, Seq: seq})
-			}
-		}
-		err = errors.Join(err, publishErr, r.index.Apply(schemas.StreamOps, headings, 0))
-	}
-	if err != nil {
-		return fmt.Errorf("settle releases: %w", err)
+	if err := deleting.Wait(); err != nil {
+		return fmt.Errorf("delete what was released: %w", err)
 	}
 	return nil
 }
 
-// releaseMessage returns the message that tells of a release, or nil if it was
-// told.
-func (r *Relay) releaseMessage(it *item) (*schemas.Message, error) {
+// tellReleases publishes the operators' decisions that were not told yet.
+func (r *Relay) tellReleases(ctx context.Context, items []*item) error {
+	var msgs []schemas.Message
+	for _, it := range items {
+		if it.release() == nil {
+			continue
+		}
+		t, err := r.newTelling(releaseEvent(it))
+		if err != nil {
+			r.cfg.Log.Error("an operator's release can't be told", "delivery", it.record.DeliveryID, "error", err)
+			continue
+		}
+		_, told, err := r.told(nil, t.event.ID)
+		if err != nil {
+			return err
+		}
+		if !told {
+			msgs = append(msgs, t.msgs...)
+		}
+	}
+	if len(msgs) == 0 {
+		return nil
+	}
+	seqs, err := r.cfg.Bus.Publish(ctx, schemas.StreamOps, msgs)
+	var headings []schemas.Heading
+	for i, seq := range seqs {
+		if seq > 0 { // else it was there, and the index hears of it
+			headings = append(headings, schemas.Heading{ID: msgs[i].ID, Seq: seq})
+		}
+	}
+	return errors.Join(err, r.index.Apply(schemas.StreamOps, headings, 0))
+}
+
+// releaseEvent tells of a release.
+func releaseEvent(it *item) schemas.Event {
 	decided, outcome := it.release(), string(it.released().Outcome)
-	e := schemas.OperatorAction(schemas.OperatorQuarantineReleased, decided.Action, decided.Time, schemas.Action{
+	return schemas.OperatorAction(schemas.OperatorQuarantineReleased, decided.Action, decided.Time, schemas.Action{
 		Actor: decided.Actor, Target: &it.record.DeliveryID, Outcome: &outcome,
 	})
-	if _, told, err := r.told(nil, e.ID); told || err != nil {
-		return nil, err
-	}
-	if err := e.Validate(); err != nil {
-		return nil, err
-	}
-	msgs, err := e.Messages()
-	if err != nil {
-		return nil, err
-	}
-	return &msgs[0], nil
 }
 
 // attempt is what sets the records of an item apart from those before its
