@@ -83,7 +83,8 @@ type Certificate struct {
 }
 
 // A Webhook authenticates what a platform pushes. Its methods do not
-// normalize, do no file I/O, and are safe for concurrent use.
+// normalize, do no file I/O, and are safe for concurrent use. They may wait
+// for what [Means.Fetch] gets, but no longer than a few seconds.
 type Webhook interface {
 	// Authenticate returns what r is, or why it is not accepted: an error that
 	// is a *RefusedError if a check was made and failed, and an
