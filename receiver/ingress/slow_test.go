@@ -22,7 +22,9 @@ func long() bool { return os.Getenv("POSTERN_LONG") != "" }
 
 const (
 	pace        = 2 * time.Millisecond // between good pushes: 500 a second
-	siegeBodies = 64                   // each source takes each once
+	slowPace    = 500 * time.Microsecond
+	siegeBodies = 64  // each source takes each once
+	atOnce      = 200 // good pushes; the server takes 256
 )
 
 // siege is a server with slow connections, to which good callers push.
@@ -46,12 +48,20 @@ func besiege(tb testing.TB, maxConnections int) *siege {
 	}
 }
 
-// open opens n slow connections: of strangers and of friends, that say nothing
-// or the beginning of a header, and a few that began a body.
-func (s *siege) open(tb testing.TB, n int) {
+// open opens n slow connections, 2,000 a second: of strangers and of friends,
+// that say nothing or the beginning of a header, and a few that began a body.
+// Unless it is stopped before.
+func (s *siege) open(tb testing.TB, n int, stop <-chan struct{}) {
 	tb.Helper()
 	const header = "POST /hooks/s0 HTTP/1.1\r\nHost: x\r\n"
+	tick := time.NewTicker(slowPace)
+	defer tick.Stop()
 	for i := range n {
+		select {
+		case <-stop:
+			return
+		case <-tick.C:
+		}
 		from, text := friend, header[:i%len(header)]
 		switch {
 		case i%2 == 0:
@@ -61,7 +71,8 @@ func (s *siege) open(tb testing.TB, n int) {
 		}
 		c, err := dialer(from).DialContext(tb.Context(), "tcp", s.addr)
 		if err != nil {
-			tb.Fatal(err)
+			tb.Error(err)
+			return
 		}
 		tb.Cleanup(func() { _ = c.Close() })
 		_, _ = io.WriteString(c, text) // it may be closed already
@@ -79,9 +90,12 @@ func (s *siege) push(tb testing.TB, n int) []time.Duration {
 	tick := time.NewTicker(pace)
 	defer tick.Stop()
 	var pushes sync.WaitGroup
+	places := make(chan struct{}, atOnce)
 	for i := range n {
 		<-tick.C
+		places <- struct{}{}
 		pushes.Go(func() {
+			defer func() { <-places }()
 			start := time.Now()
 			if err := s.pushOne(first + i); err != nil {
 				tb.Errorf("push %d: %v", i, err)
@@ -138,7 +152,7 @@ func TestSlowConnectionsCostNobodyAPush(t *testing.T) {
 	opened := make(chan struct{})
 	go func() {
 		defer close(opened)
-		s.open(t, slow)
+		s.open(t, slow, nil)
 	}()
 	beside := s.push(t, pushes)
 	<-opened
@@ -147,25 +161,16 @@ func TestSlowConnectionsCostNobodyAPush(t *testing.T) {
 	s.ended(t)
 }
 
-// BenchmarkBesideSlowConnections pushes 500 times a second while 2,000 slow
-// connections a second are opened, until there are 5,000: more than there are
-// places.
+// BenchmarkBesideSlowConnections pushes 500 times a second, first alone and
+// then while slow connections are opened until there are 5,000: more than there
+// are places.
 func BenchmarkBesideSlowConnections(b *testing.B) {
 	s := besiege(b, ingress.DefaultMaxConnections)
 	alone := s.push(b, 1000)
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
-		tick := time.NewTicker(10 * time.Millisecond)
-		defer tick.Stop()
-		for len(s.slow) < 5000 {
-			select {
-			case <-stop:
-				return
-			case <-tick.C:
-				s.open(b, 20)
-			}
-		}
+		s.open(b, 5000, stop)
 	}()
 	b.ResetTimer()
 	took := s.push(b, b.N)
