@@ -48,8 +48,9 @@ func (j *Journal) engineOptions(files vfs.FS, lock *pebble.Lock) *pebble.Options
 		// With a low threshold, merging claims would again and again take the
 		// entries beside them along. They are left out once they are more than
 		// 25 tables of the target size, which half this many flushes hold.
-		L0CompactionThreshold: 20,
-		L0StopWritesThreshold: 64,
+		L0CompactionThreshold: 40,
+		L0StopWritesThreshold: 100,
+		LBaseMaxBytes:         16 << 20,
 	}
 	o.Experimental.FileCacheShards = 1
 	o.Experimental.SpanPolicyFunc = splitKinds

@@ -38,8 +38,8 @@ type layer struct {
 const (
 	firstLayer = 1 << 16 // keys
 	lastLayer  = 1 << 22
-	// keysPerBlock makes 12.8 bits a key: less than 1 in 100 is a "may be" in vain.
-	keysPerBlock = 40
+	// keysPerBlock makes 16 bits a key: of 200 that aren't there, one may be.
+	keysPerBlock = 32
 )
 
 func newFilter(prefix byte) *filter {
