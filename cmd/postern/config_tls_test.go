@@ -92,10 +92,15 @@ func TestCorastone(t *testing.T) {
 		t.Errorf("opened %+v", cfg.Sources[0].Opened)
 	}
 
-	write(t, "config.yaml", strings.ReplaceAll(good, "signature: pinned", "signature: required"))
+	fetched := strings.ReplaceAll(good, "signature: pinned", "signature: required\n      regions: [eu-central-1]")
+	write(t, "config.yaml", fetched)
+	if _, err := loadConfig([]string{"config.yaml"}, nil, platforms()); err != nil {
+		t.Errorf("certificates can't be fetched: %v", err)
+	}
+	write(t, "config.yaml", strings.ReplaceAll(fetched, "[eu-central-1]", "[eu-west-1]"))
 	_, err = loadConfig([]string{"config.yaml"}, nil, platforms())
 	var wrong *configError
-	if !errors.As(err, &wrong) || len(wrong.problems) != 1 || wrong.problems[0].Line != 7 {
-		t.Errorf("a signature that this version can't check is told as %v", err)
+	if !errors.As(err, &wrong) || len(wrong.problems) != 1 || wrong.problems[0].Line != 6 {
+		t.Errorf("a topic of another region is told as %v", err)
 	}
 }
