@@ -177,7 +177,7 @@ func TestPathsAreRelativeToTheirFile(t *testing.T) {
 func TestEnvironmentOverrides(t *testing.T) {
 	environ := append(sample(t),
 		"POSTERN_INGRESS__LISTEN=[::1]:8080",
-		"postern_ingress__trusted_proxies=[]",
+		"postern_ingress__trusted_proxies=[192.0.2.7]",
 		"POSTERN_INSECURE=true",
 		"POSTERN_DATA_DIR=elsewhere",
 		"POSTERN_NATS__RETENTION__RAW=45d",
@@ -193,7 +193,7 @@ func TestEnvironmentOverrides(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if cfg.Ingress.Listen != "[::1]:8080" || !cfg.Insecure || cfg.DataDir != "elsewhere" || plain(cfg.NATS.Retention.Raw.Age) != "45d" {
+	if cfg.Ingress.Listen != "[::1]:8080" || !cfg.Insecure || cfg.DataDir != "elsewhere" || len(cfg.Ingress.TrustedProxies) != 1 || plain(cfg.NATS.Retention.Raw.Age) != "45d" {
 		t.Errorf("not overridden: %+v", cfg)
 	}
 	var names []string

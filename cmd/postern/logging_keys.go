@@ -23,6 +23,8 @@ var logKeys = map[string]bool{
 	"problem":     true,
 	"detail":      true, // of the configuration
 	"difference":  true, // between a stream and the configuration
+	"changes":     true, // made to a stream's limits
+	"needed":      true, // version of a server
 	"line":        true, // of the NATS server's log, without what clients say
 	"stack":       true,
 	"attempt":     true,
