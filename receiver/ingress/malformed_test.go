@@ -64,22 +64,22 @@ var breaks = []func(r *rand.Rand, body []byte) []byte{
 	},
 	func(r *rand.Rand, _ []byte) []byte { // depth
 		open := []string{"[", `{"Message":`, `[{"a":`, `["`}
-		return []byte(strings.Repeat(open[r.IntN(len(open))], 1+r.IntN(50_000)))
+		return []byte(strings.Repeat(open[r.IntN(len(open))], 1+r.IntN(10_000)))
 	},
 	func(r *rand.Rand, _ []byte) []byte { // breadth
 		one := []string{"{},", "[],", "0,", `"",`, `{"a":[]},`}
-		return []byte("[" + strings.Repeat(one[r.IntN(len(one))], 1+r.IntN(50_000)) + "0]")
+		return []byte("[" + strings.Repeat(one[r.IntN(len(one))], 1+r.IntN(10_000)) + "0]")
 	},
 	func(r *rand.Rand, _ []byte) []byte { // members
 		var b strings.Builder
 		b.WriteString(`{"Type":"Notification"`)
-		for i := range r.IntN(5_000) {
+		for i := range r.IntN(1_000) {
 			fmt.Fprintf(&b, `,"k%d":%d`, i, i)
 		}
 		return []byte(b.String() + "}")
 	},
 	func(r *rand.Rand, _ []byte) []byte { // length
-		return []byte(`{"Type":"Notification","Message":"` + strings.Repeat("x", r.IntN(2<<20)) + `"}`)
+		return []byte(`{"Type":"Notification","Message":"` + strings.Repeat("x", r.IntN(1200<<10)) + `"}`)
 	},
 	func(_ *rand.Rand, b []byte) []byte { return append(bytes.Clone(b), b...) },
 	func(_ *rand.Rand, b []byte) []byte { return append(bytes.Clone(b), "]}\x00"...) },
