@@ -44,6 +44,13 @@ type Means struct {
 	Fetch Fetch
 	// Roots are those that this machine trusts. Nil: it trusts nobody.
 	Roots *x509.CertPool
+	// Client reaches the platform's API for this source: bounded in time and
+	// in the size of answers, with a User-Agent, counted by [Endpoint], and
+	// with credentials only to the host that they were sent to.
+	Client *http.Client
+	// Pseudonym replaces a personal value: HMAC-SHA-256 under the receiver's
+	// pseudonym key, base64url, 22 characters. The same value gives the same.
+	Pseudonym func(value string) string
 }
 
 // Fetch returns what is at an https URL, which its caller has checked: it may
@@ -61,6 +68,7 @@ type Source struct {
 	Name     string
 	Platform string
 	Push     *Push // nil if the source does not push
+	Pollers  []Poller
 	Warnings []string
 }
 
@@ -129,6 +137,9 @@ type Delivery struct {
 	Sent     time.Time // zero if the transport doesn't say
 	Stale    bool
 	Conflict bool // its transport id came before, with other content
+	// Changes says that the payload is a [Change]: it holds only as long as
+	// the entry that it is based on.
+	Changes bool
 	// Release says that an operator took it out of quarantine: then neither
 	// Stale nor Conflict keeps it from being told. Nil if nobody did.
 	Release *Release

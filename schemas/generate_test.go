@@ -126,6 +126,12 @@ func structSchema(t *testing.T, typ reflect.Type) *schema {
 	t.Helper()
 	s := &schema{Type: "object"}
 	for field := range fields(typ) {
+		if field.Anonymous {
+			embedded := structSchema(t, field.Type)
+			s.Properties = append(s.Properties, embedded.Properties...)
+			s.Required = append(s.Required, embedded.Required...)
+			continue
+		}
 		name, options, _ := strings.Cut(field.Tag.Get("json"), ",")
 		doc := field.Tag.Get("doc")
 		if name == "" || !strings.HasSuffix(doc, ".") {

@@ -43,6 +43,44 @@ const (
 	PlatformPushRejected          Type = "platform.push_rejected"
 )
 
+// The types of polled subscriptions and offerings.
+const (
+	SubscriptionReleased          Type = "subscription.released"
+	SubscriptionSubmittedToIssuer Type = "subscription.submitted_to_issuer"
+	SubscriptionChanged           Type = "subscription.changed"
+	SubscriptionAbsent            Type = "subscription.absent"
+	SubscriptionReappeared        Type = "subscription.reappeared"
+	SubscriptionAgentApproved     Type = "subscription.agent_approved"
+	SubscriptionRejected          Type = "subscription.rejected"
+	SubscriptionUndetermined      Type = "subscription.undetermined"
+	SubscriptionComplianceChanged Type = "subscription.compliance_changed"
+
+	OfferingBookOpened            Type = "offering.book_opened"
+	OfferingBookClosed            Type = "offering.book_closed"
+	OfferingHedgeBookOpened       Type = "offering.hedge_book_opened"
+	OfferingHedgeBookClosed       Type = "offering.hedge_book_closed"
+	OfferingAllocationsReleased   Type = "offering.allocations_released"
+	OfferingAllocationsUnreleased Type = "offering.allocations_unreleased"
+	OfferingVisibilityChanged     Type = "offering.visibility_changed"
+
+	AccessCreated    Type = "access.created"
+	AccessChanged    Type = "access.changed"
+	AccessAbsent     Type = "access.absent"
+	AccessReappeared Type = "access.reappeared"
+	AccessGranted    Type = "access.granted"
+	AccessRevoked    Type = "access.revoked"
+
+	InvestorAdded           Type = "investor.added"
+	InvestorStatusChanged   Type = "investor.status_changed"
+	InvestorKYCChanged      Type = "investor.kyc_changed"
+	InvestorQualified       Type = "investor.qualified"
+	InvestorDisqualified    Type = "investor.disqualified"
+	InvestorWalletChanged   Type = "investor.wallet_changed"
+	InvestorIdentityChanged Type = "investor.identity_changed"
+	InvestorAbsent          Type = "investor.absent"
+	InvestorReappeared      Type = "investor.reappeared"
+)
+
 // The types that tell what operators did. Their source is [ReservedSource],
 // and they go to POSTERN_OPS too.
 const (
@@ -64,7 +102,9 @@ type Definition struct {
 
 // definitions lists every type. Within version 1 of a type, fields are only
 // added.
-var definitions = []Definition{
+var definitions = slices.Concat(entryDefinitions, feedDefinitions, operatorDefinitions)
+
+var entryDefinitions = []Definition{
 	{ProcessQueued, "A transaction waits to be executed.", Process{}},
 	{ProcessInProgress, "A transaction is being executed.", Process{}},
 	{ProcessSucceeded, "A transaction succeeded.", Process{}},
@@ -80,11 +120,17 @@ var definitions = []Definition{
 	{OrchestrationReported, "A sequence of transactions has a status that the vocabulary has no word for.", Orchestration{}},
 	{ErrorLogged, "An action failed and the platform logged an error.", LoggedError{}},
 	{JobReported, "The platform performed a task.", Job{}},
+}
+
+var feedDefinitions = []Definition{
 	{PlatformConfirmationRequested, "A push subscription waits to be confirmed.", Subscription{}},
 	{PlatformPushEnded, "A push subscription was ended by somebody.", Subscription{}},
 	{PlatformConflict, "Two tellings of one fact disagree; the later one is in quarantine.", Conflict{}},
 	{PlatformSchemaDrift, "A platform used a field or value that the vocabulary doesn't know.", Drift{}},
 	{PlatformPushRejected, "Pushes were refused though their caller's address is allowed; told once for each reason and hour.", Rejection{}},
+}
+
+var operatorDefinitions = []Definition{
 	{OperatorQuarantineReleased, "An operator had a delivery in quarantine translated again.", Action{}},
 	{OperatorQuarantineDiscarded, "An operator deleted a delivery from quarantine.", Action{}},
 	{OperatorUnsealed, "An operator opened something that is sealed.", Action{}},

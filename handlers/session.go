@@ -1,0 +1,260 @@
+package handlers
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Token is what a login gives.
+type Token struct {
+	Value   string
+	Expires time.Time // zero if the platform doesn't say and it can't be read
+	Refresh string    // what a next login may use instead of credentials
+}
+
+// Login gets a token. It is given the one before, or the zero Token, and fails
+// with an [*UpstreamError] whose Code is 400, 401 or 403 if the credentials are
+// refused. It goes through ask, which is bounded and counted, and never
+// through the session itself.
+type Login func(ctx context.Context, ask Ask, before Token) (Token, error)
+
+// Ask sends one request without credentials and returns its answer, or an
+// [*UpstreamError].
+type Ask func(ctx context.Context, c Call) (Answer, error)
+
+// Call is a request to a platform.
+type Call struct {
+	Endpoint string // for metrics and errors: the same for all entities
+	Method   string // "": GET
+	URL      string
+	Header   http.Header
+	Body     []byte
+	// Accept lists codes besides those from 200 to 299 that are answers and no
+	// errors, like 404 for something that may not be there.
+	Accept []int
+}
+
+// Answer is what a platform answered.
+type Answer struct {
+	Code   int
+	Header http.Header
+	Body   []byte
+	// Epoch is which of the session's tokens it was asked with. Pages of one
+	// list belong together only if they have the same.
+	Epoch uint64
+}
+
+// Session asks a platform's API under one login. It gets a token when it needs
+// one, early enough before the one that it has ends, and once more when the
+// platform refuses a token that it believed in. However many ask at once, one
+// of them logs in. A refused login is not tried again for a while: a minute,
+// then longer, at most an hour. It is safe for concurrent use.
+type Session struct {
+	client *http.Client
+	login  Login
+	scheme string
+
+	mu      sync.Mutex // guards what follows
+	token   Token
+	epoch   uint64
+	renewal *renewal // under way, or nil
+	refused int      // logins in a row
+	until   time.Time
+	last    *AuthError
+}
+
+// renewal is a login that some wait for.
+type renewal struct {
+	done chan struct{}
+	err  error
+}
+
+// renewEarly is how long before its end a token is replaced, unless it lives
+// so short that this would be most of its life.
+const renewEarly = 30 * time.Second
+
+// retryLogin is how long a refused login is not tried again, by how often it
+// was refused in a row.
+var retryLogin = [...]time.Duration{time.Minute, 5 * time.Minute, 15 * time.Minute, time.Hour}
+
+// NewSession returns a session that has no token yet. The client bounds time
+// and size; the token is sent as Authorization with the scheme Bearer.
+func NewSession(client *http.Client, login Login) *Session {
+	return &Session{client: client, login: login, scheme: "Bearer "}
+}
+
+// Do sends a call with a token and returns its answer. Its errors are an
+// [*AuthError], an [*UpstreamError], or ctx's.
+func (s *Session) Do(ctx context.Context, c Call) (Answer, error) {
+	for again := false; ; again = true {
+		token, epoch, err := s.valid(ctx)
+		if err != nil {
+			return Answer{}, err
+		}
+		call := c
+		call.Header = c.Header.Clone()
+		if call.Header == nil {
+			call.Header = http.Header{}
+		}
+		call.Header.Set("Authorization", s.scheme+token)
+		answer, err := send(ctx, s.client, call)
+		answer.Epoch = epoch
+		var refused *UpstreamError
+		if again || !errors.As(err, &refused) || refused.Code != http.StatusUnauthorized {
+			return answer, err
+		}
+		s.distrust(epoch)
+	}
+}
+
+// Expires returns when the token ends, zero if there is none or it isn't known.
+func (s *Session) Expires() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.token.Expires
+}
+
+// valid returns a token that is believed to be valid, and its epoch.
+func (s *Session) valid(ctx context.Context) (string, uint64, error) {
+	for {
+		s.mu.Lock()
+		if now := time.Now(); s.token.Value != "" && (s.token.Expires.IsZero() || now.Before(s.token.Expires.Add(-renewEarly))) {
+			defer s.mu.Unlock()
+			return s.token.Value, s.epoch, nil
+		} else if now.Before(s.until) {
+			defer s.mu.Unlock()
+			return "", 0, s.last
+		}
+		r := s.renewal
+		if r == nil {
+			r = &renewal{done: make(chan struct{})}
+			s.renewal = r
+			before := s.token
+			s.mu.Unlock()
+			s.renew(ctx, r, before)
+		} else {
+			s.mu.Unlock()
+		}
+		select {
+		case <-r.done:
+		case <-ctx.Done():
+			return "", 0, ctx.Err()
+		}
+		// One that gave up because its caller did says nothing to others.
+		if r.err != nil && (ctx.Err() != nil || !errors.Is(r.err, context.Canceled)) {
+			return "", 0, r.err
+		}
+	}
+}
+
+// renew logs in for all that wait for r.
+func (s *Session) renew(ctx context.Context, r *renewal, before Token) {
+	ask := func(ctx context.Context, c Call) (Answer, error) { return send(ctx, s.client, c) }
+	token, err := s.login(ctx, ask, before)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	defer close(r.done)
+	s.renewal = nil
+	now := time.Now()
+	var answered *UpstreamError
+	switch {
+	case err == nil:
+		// One that lives shorter than we renew early would be renewed at once.
+		if life := token.Expires.Sub(now); !token.Expires.IsZero() && life < 2*renewEarly {
+			token.Expires = token.Expires.Add(renewEarly - life/2)
+		}
+		s.token, s.refused, s.until, s.last = token, 0, time.Time{}, nil
+		s.epoch++
+	case errors.As(err, &answered) && (answered.Code == http.StatusBadRequest || answered.Code == http.StatusUnauthorized || answered.Code == http.StatusForbidden):
+		s.token = Token{}
+		s.until = now.Add(retryLogin[min(s.refused, len(retryLogin)-1)])
+		s.refused++
+		s.last = &AuthError{Endpoint: answered.Endpoint, Code: answered.Code, Until: s.until}
+		r.err = s.last
+	default:
+		r.err = err
+	}
+}
+
+// distrust forgets a token that the platform refused, unless there is another
+// one already. What refreshes it is kept.
+func (s *Session) distrust(epoch uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.epoch == epoch {
+		s.token.Value = ""
+	}
+}
+
+// send sends one request and reads its answer.
+func send(ctx context.Context, client *http.Client, c Call) (Answer, error) {
+	fail := func(code int, err error) (Answer, error) {
+		return Answer{}, &UpstreamError{Endpoint: c.Endpoint, Code: code, Err: err}
+	}
+	method := c.Method
+	if method == "" {
+		method = http.MethodGet
+	}
+	req, err := http.NewRequestWithContext(WithEndpoint(ctx, c.Endpoint), method, c.URL, bytes.NewReader(c.Body))
+	if err != nil {
+		return fail(0, errors.New("it has no URL"))
+	}
+	if c.Header != nil {
+		req.Header = c.Header.Clone()
+	}
+	if req.Header.Get("Accept") == "" {
+		req.Header.Set("Accept", "application/json")
+	}
+	if len(c.Body) > 0 && req.Header.Get("Content-Type") == "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	res, err := client.Do(req)
+	if err != nil {
+		return fail(0, scrubbed(ctx, err))
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		return fail(0, scrubbed(ctx, err))
+	}
+	answer := Answer{Code: res.StatusCode, Header: res.Header, Body: body}
+	good := res.StatusCode >= 200 && res.StatusCode < 300
+	for _, code := range c.Accept {
+		if res.StatusCode == code {
+			return answer, nil
+		}
+	}
+	if !good {
+		return Answer{}, &UpstreamError{Endpoint: c.Endpoint, Code: res.StatusCode, RetryAfter: RetryAfter(res.Header, time.Now())}
+	}
+	if len(body) > 0 && !isJSON(res.Header.Get("Content-Type")) {
+		return Answer{}, &UpstreamError{Endpoint: c.Endpoint, Code: res.StatusCode, Err: ErrNotJSON}
+	}
+	return answer, nil
+}
+
+func isJSON(contentType string) bool {
+	kind, _, err := mime.ParseMediaType(contentType)
+	return err == nil && (kind == "application/json" || kind == "text/json" || strings.HasSuffix(kind, "+json"))
+}
+
+// scrubbed takes the URL out of an error of the HTTP client: its path and
+// query may hold what nobody else may see.
+func scrubbed(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	var u *url.Error
+	if errors.As(err, &u) {
+		return u.Err
+	}
+	return err
+}
