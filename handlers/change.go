@@ -115,3 +115,33 @@ func (c Change) Event(d Delivery, t schemas.Type, key string, data schemas.Data)
 		Data:       data,
 	}
 }
+
+// Stored is the value of an entry of the buckets for states and cursors, as it
+// is before it is sealed.
+type Stored struct {
+	// Delivery is the id of the change that wrote it.
+	Delivery string         `json:"delivery"`
+	Record   Record         `json:"record,omitzero"`
+	Cursor   jsontext.Value `json:"cursor,omitempty"`
+}
+
+// StoredContext is what the value of an entry is sealed for.
+func StoredContext(entry string) string { return "postern entry " + entry }
+
+// Encode returns the value, not sealed yet.
+func (s Stored) Encode() ([]byte, error) {
+	b, err := json.Marshal(s, json.Deterministic(true))
+	if err != nil {
+		return nil, ErrNoChange
+	}
+	return b, nil
+}
+
+// DecodeStored reads what Encode wrote. It fails with [ErrNoChange].
+func DecodeStored(value []byte) (Stored, error) {
+	var s Stored
+	if err := json.Unmarshal(value, &s); err != nil || s.Delivery == "" {
+		return Stored{}, ErrNoChange
+	}
+	return s, nil
+}
