@@ -63,6 +63,14 @@ type Fetch func(ctx context.Context, url string) ([]byte, error)
 // ErrNotThere is wrapped by the error of a [Fetch] whose URL leads to nothing.
 var ErrNotThere = errors.New("not there")
 
+// Confirm tells a platform that a subscription is wanted, of which a delivery
+// says that it waits to be confirmed. The delivery was authenticated when it
+// came; what it asks for is checked again. Confirm returns nil only if the
+// platform said that the subscription is confirmed. It may be repeated, and is
+// safe for concurrent use. The error wraps [ErrNotThere] or is a *RefusedError
+// if trying again is of no use. It holds nothing of the delivery.
+type Confirm func(ctx context.Context, d Delivery) error
+
 // Source is a configured platform.
 type Source struct {
 	Name     string
@@ -82,6 +90,15 @@ type Push struct {
 	ClientCAs []*x509.Certificate
 	// Certificates are those that verify pushes, for their expiry metrics.
 	Certificates []Certificate
+	// Signature says how pushes are authenticated, in a word of the settings.
+	Signature string
+	// Topics are those of which pushes are accepted.
+	Topics []string
+	// Confirm confirms subscriptions. Nil: somebody has to do it elsewhere.
+	Confirm Confirm
+	// ConfirmUnasked says that nobody is asked before a subscription is
+	// confirmed.
+	ConfirmUnasked bool
 }
 
 // Certificate says when a certificate ends.

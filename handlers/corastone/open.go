@@ -46,12 +46,12 @@ func (p *Push) open(means handlers.Means, now time.Time) (*handlers.Push, []stri
 	allow, err := p.prefixes()
 	problems = append(problems, err)
 	hook := &webhook{topics: slices.Clone(p.Topics), maxAge: p.MaxAge.Std()}
-	out := &handlers.Push{Allow: allow, Webhook: hook}
+	out := &handlers.Push{Allow: allow, Webhook: hook, Signature: string(p.Signature), Topics: hook.topics}
 	warnings := p.warnings()
 	more, err := p.authenticate(hook, out, means, now)
 	warnings, problems = append(warnings, more...), append(problems, err)
 	more, err = p.clients(out, now)
-	warnings, problems = append(warnings, more...), append(problems, err)
+	warnings, problems = append(warnings, more...), append(problems, err, p.confirmations(out, means))
 	if err := errors.Join(problems...); err != nil {
 		return nil, nil, err
 	}
@@ -160,9 +160,6 @@ func (p *Push) origins() (map[string]origin, error) {
 // problems lists what this version can't do and what leaves the gate open.
 func (p *Push) problems() []error {
 	var problems []error
-	if p.ConfirmSubscriptions {
-		problems = append(problems, errors.New("push.confirm_subscriptions: this version confirms no subscriptions; set it to false, and confirm by hand when asked to"))
-	}
 	if len(p.Topics) == 0 {
 		problems = append(problems, errors.New("push.topics is empty: name the ARN of every SNS topic that is yours"))
 	}

@@ -11,6 +11,7 @@ var regionName = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]{1,2}$`)
 
 // origin says where a region's SNS keeps the certificates that it signs with.
 type origin struct {
+	host   string
 	prefix string // of their URLs
 	name   string // the DNS name that they are issued to, which is not the host's
 }
@@ -26,8 +27,10 @@ func originOf(region string) (origin, bool) {
 	if strings.HasPrefix(region, "cn-") {
 		domain = "amazonaws.com.cn"
 	}
+	host := "sns." + region + "." + domain
 	return origin{
-		prefix: "https://sns." + region + "." + domain + "/SimpleNotificationService-",
+		host:   host,
+		prefix: "https://" + host + "/SimpleNotificationService-",
 		name:   signerName(region, domain),
 	}, true
 }

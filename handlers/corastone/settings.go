@@ -23,7 +23,7 @@ type Push struct {
 	Certificates         []handlers.File   `yaml:"certificates" doc:"Files or folders of the certificates that sign, and no others, whatever SigningCertURL says; for signature: pinned."`
 	Header               *Header           `yaml:"header" doc:"A header with a shared secret; for signature: header."`
 	ClientCA             handlers.File     `yaml:"client_ca" doc:"Who issues the TLS certificates that callers must show; needs ingress.tls."`
-	ConfirmSubscriptions bool              `yaml:"confirm_subscriptions" doc:"Confirm a subscription without asking an operator. Not in this version."`
+	ConfirmSubscriptions bool              `yaml:"confirm_subscriptions" doc:"Confirm a subscription by itself; else postern sources confirm does it."`
 	MaxAge               handlers.Duration `yaml:"max_age" validate:"gt=0" doc:"Age from which a push is put into quarantine; at most 30d."`
 }
 

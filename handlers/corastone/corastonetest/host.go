@@ -15,24 +15,33 @@ import (
 )
 
 // CertificateHost is a stand-in of the hosts of all regions where SNS keeps
-// the certificates that it signs with. Its zero value holds none. It is safe
+// the certificates that it signs with, and confirms subscriptions. Its zero
+// value holds no certificate and confirms whatever it is asked to. It is safe
 // for concurrent use.
 type CertificateHost struct {
 	mu    sync.Mutex
 	files map[string][]byte // by URL
 	asked []string
 	fault int
+
+	lapsed    []string // tokens
+	confirmed []Confirmation
 }
 
 // CertificateURL returns where SNS of a region keeps a certificate. Each has a
 // URL of its own.
 func CertificateURL(region string, certificate []byte) string {
+	sum := sha256.Sum256(certificate)
+	return "https://" + host(region) + "/SimpleNotificationService-" + hex.EncodeToString(sum[:16]) + ".pem"
+}
+
+// host returns the name of a region's SNS.
+func host(region string) string {
 	domain := "amazonaws.com"
 	if strings.HasPrefix(region, "cn-") {
 		domain += ".cn"
 	}
-	sum := sha256.Sum256(certificate)
-	return "https://sns." + region + "." + domain + "/SimpleNotificationService-" + hex.EncodeToString(sum[:16]) + ".pem"
+	return "sns." + region + "." + domain
 }
 
 // Certify has a issue s a certificate and puts it where SNS would. It returns
@@ -79,18 +88,21 @@ func (h *CertificateHost) answer(at string) (status int, content []byte) {
 	defer h.mu.Unlock()
 	h.asked = append(h.asked, at)
 	content, ok := h.files[at]
+	u, err := url.Parse(at)
 	switch {
 	case h.fault != 0:
 		return h.fault, nil
+	case err == nil && u.Query().Get("Action") == "ConfirmSubscription":
+		return h.confirm(u)
 	case !ok:
 		return http.StatusNotFound, nil
 	}
 	return http.StatusOK, content
 }
 
-// ServeHTTP serves what is at the URL that host and path make.
+// ServeHTTP serves what is at the URL that host, path and query make.
 func (h *CertificateHost) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	at := url.URL{Scheme: "https", Host: r.Host, Path: r.URL.Path}
+	at := url.URL{Scheme: "https", Host: r.Host, Path: r.URL.Path, RawQuery: r.URL.RawQuery}
 	status, content := h.answer(at.String())
 	w.WriteHeader(status)
 	_, _ = w.Write(content)
