@@ -65,7 +65,11 @@ func exampleEvent(t *testing.T, d Definition) Event {
 		if d.Type == PlatformConfirmationRequested {
 			s.Deadline = str("2026-04-17T10:20:30.400Z")
 		}
-		e.ID = "corastone:platform:" + IDPart(s.Topic) + ":8d3f-0001:" + d.Type.Event()
+		fact := "corastone:platform:" + IDPart(s.Topic) + ":8d3f-0001:"
+		if d.Type == PlatformPushConfirmed {
+			e.DeliveryID, e.Channel, e.CausationID = "", "", fact+PlatformConfirmationRequested.Event()
+		}
+		e.ID = fact + d.Type.Event()
 		e.Key = s.Topic
 		e.Data = s
 	case Conflict:

@@ -37,6 +37,7 @@ const (
 // The types that tell of a platform's feed itself. They go to POSTERN_OPS.
 const (
 	PlatformConfirmationRequested Type = "platform.push_confirmation_requested"
+	PlatformPushConfirmed         Type = "platform.push_confirmed"
 	PlatformPushEnded             Type = "platform.push_ended"
 	PlatformConflict              Type = "platform.conflict"
 	PlatformSchemaDrift           Type = "platform.schema_drift"
@@ -124,6 +125,7 @@ var entryDefinitions = []Definition{
 
 var feedDefinitions = []Definition{
 	{PlatformConfirmationRequested, "A push subscription waits to be confirmed.", Subscription{}},
+	{PlatformPushConfirmed, "A push subscription that waited was confirmed.", Subscription{}},
 	{PlatformPushEnded, "A push subscription was ended by somebody.", Subscription{}},
 	{PlatformConflict, "Two tellings of one fact disagree; the later one is in quarantine.", Conflict{}},
 	{PlatformSchemaDrift, "A platform used a field or value that the vocabulary doesn't know.", Drift{}},
