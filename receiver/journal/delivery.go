@@ -17,8 +17,9 @@ const (
 	flagStale = 1 << iota
 	flagConflict
 	flagReleased // a release stands before the strings
+	flagChanges
 
-	flagsKnown = flagStale | flagConflict | flagReleased
+	flagsKnown = flagStale | flagConflict | flagReleased | flagChanges
 )
 
 var errDelivery = errors.New("not a delivery, or one of a newer version of Postern")
@@ -36,6 +37,9 @@ func appendDelivery(b []byte, d *handlers.Delivery) []byte {
 	}
 	if d.Release != nil {
 		flags |= flagReleased
+	}
+	if d.Changes {
+		flags |= flagChanges
 	}
 	b = append(b, deliveryFormat, flags)
 	b = appendTime(b, d.Received)
@@ -55,7 +59,7 @@ func decodeDelivery(b []byte) (handlers.Delivery, error) {
 	if len(b) < 2 || b[0] != deliveryFormat || b[1]&^flagsKnown != 0 {
 		return handlers.Delivery{}, errDelivery
 	}
-	d := handlers.Delivery{Stale: b[1]&flagStale != 0, Conflict: b[1]&flagConflict != 0}
+	d := handlers.Delivery{Stale: b[1]&flagStale != 0, Conflict: b[1]&flagConflict != 0, Changes: b[1]&flagChanges != 0}
 	rest := b[2:]
 	var ok bool
 	if d.Received, rest, ok = readTime(rest); !ok {

@@ -33,6 +33,7 @@ func anyDelivery() *rapid.Generator[handlers.Delivery] {
 			Owner: rapid.String().Draw(t, "Owner"), View: rapid.String().Draw(t, "View"),
 			Received: anyTime().Draw(t, "Received"), Sent: anyTime().Draw(t, "Sent"),
 			Stale: rapid.Bool().Draw(t, "Stale"), Conflict: rapid.Bool().Draw(t, "Conflict"),
+			Changes: rapid.Bool().Draw(t, "Changes"),
 		}
 		if p := rapid.SliceOf(rapid.Byte()).Draw(t, "Payload"); len(p) > 0 {
 			d.Payload = p
