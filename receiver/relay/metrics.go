@@ -56,6 +56,9 @@ func newMetrics(reg prometheus.Registerer, sources []string) *metrics {
 			m.publishErrors.WithLabelValues(string(stream), reason)
 		}
 	}
+	for _, bucket := range []string{schemas.BucketState, schemas.BucketCursors} {
+		m.publishErrors.WithLabelValues(bucket, "unavailable")
+	}
 	return m
 }
 
@@ -75,7 +78,12 @@ func (m *metrics) published(source string, msg schemas.Message) {
 func (m *metrics) done(it *item, now time.Time) {
 	source := it.record.Source
 	outcome := "duplicate"
+	if it.cursor { // no platform has delivered it
+		return
+	}
 	switch {
+	case it.superseded:
+		outcome = "superseded"
 	case it.parked:
 		outcome = "parked"
 	case it.reason != "":

@@ -43,12 +43,20 @@ type Bus interface {
 	// order, until ctx ends or fn fails. The second argument of fn is the
 	// sequence up to which everything was seen.
 	Follow(ctx context.Context, s schemas.Stream, after uint64, fn func([]schemas.Heading, uint64) error) error
+	// Load returns what a bucket has under a key, an entry without a revision
+	// if nothing.
+	Load(ctx context.Context, bucket, key string) (schemas.Entry, error)
+	// Store makes changes whose keys still have the revisions that they are
+	// based on, and returns the new revisions, 0 for those that have not.
+	Store(ctx context.Context, bucket string, puts []schemas.Put) ([]uint64, error)
 }
 
 // Config is what a relay needs.
 type Config struct {
 	Journal *journal.Journal
 	Bus     Bus
+	// Keys seal what is written to buckets.
+	Keys *journal.Keyring
 	// Normalize has the translation of every platform by its name.
 	Normalize map[string]func(handlers.Delivery) (handlers.Output, error)
 	// TrimAfter is how long the journal keeps what the bus acknowledged: 0 for

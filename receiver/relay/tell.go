@@ -47,7 +47,7 @@ func (r *Relay) storeRaw(ctx context.Context, items []*item) error {
 	}
 	var parcels []parcel
 	for _, it := range items {
-		if !it.parked {
+		if !it.parked && !it.cursor {
 			parcels = append(parcels, parcel{it.record.Raw(), it})
 		}
 	}
@@ -58,6 +58,9 @@ func (r *Relay) storeRaw(ctx context.Context, items []*item) error {
 // again with the same batch.
 func (r *Relay) tell(ctx context.Context, b *batch) error {
 	if err := r.ready(ctx); err != nil {
+		return err
+	}
+	if err := r.hold(ctx, b.items); err != nil {
 		return err
 	}
 	out, err := r.resolve(b)
@@ -75,11 +78,14 @@ func (r *Relay) tell(ctx context.Context, b *batch) error {
 	}
 	var sealed []parcel
 	for _, it := range b.items {
-		if it.reason != "" && !it.parked && !it.keeps() {
+		if it.reason != "" && !it.parked && !it.keeps() && !it.superseded {
 			sealed = append(sealed, parcel{it.record.Quarantine(it.reason), it})
 		}
 	}
 	if err := r.send(ctx, schemas.StreamQuarantine, sealed, func([]parcel, []uint64) error { return nil }); err != nil {
+		return err
+	}
+	if err := r.writeState(ctx, b.items); err != nil {
 		return err
 	}
 	return r.settle(ctx, b.items)
@@ -92,6 +98,9 @@ func (r *Relay) resolve(b *batch) (map[schemas.Stream][]parcel, error) {
 	pending := map[string]schemas.Facets{} // ids in out
 	for _, it := range b.items {
 		it.suppressed = 0
+		if it.superseded {
+			continue
+		}
 		for _, t := range it.tell {
 			added, err := r.add(b, out, pending, it, t)
 			if err != nil {

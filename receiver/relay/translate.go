@@ -27,6 +27,14 @@ type item struct {
 	// journal until somebody looks.
 	parked bool
 
+	// put is what the item leads to, if it is a change; cursor says that it is
+	// nothing else, so that nothing is told of it.
+	put    *schemas.Put
+	cursor bool
+	// superseded says that the change does not hold any more, and written that
+	// it is on the bus already.
+	superseded, written bool
+
 	published  bool // an event of it is on the bus because of it
 	suppressed int  // events of it that were told before
 }
@@ -109,6 +117,9 @@ func (r *Relay) translateOne(e journal.Entry) *item {
 		return it
 	case d.Stale && !d.Conflict:
 		r.quarantine(it, schemas.ReasonStale, errors.New("its timestamp is too old or too far in the future"))
+		return it
+	}
+	if d.Changes && !r.change(it) {
 		return it
 	}
 	events, err := r.eventsOf(d)

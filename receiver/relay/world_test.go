@@ -91,6 +91,7 @@ func (w *world) run(b relay.Bus) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cfg := relay.Config{
 		Journal:    w.journal,
+		Keys:       w.keys,
 		Bus:        b,
 		Normalize:  map[string]func(handlers.Delivery) (handlers.Output, error){"test": normalize},
 		Registerer: prometheus.NewRegistry(),

@@ -1,0 +1,134 @@
+package relay
+
+import (
+	"context"
+	"fmt"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/seed75441868/postern/handlers"
+	"github.com/seed75441868/postern/schemas"
+)
+
+// loads is how many entries are asked for at once.
+const loads = 32
+
+// errState says that the state that a change leads to can't be kept.
+var errState = fmt.Errorf("%w: the state behind it is larger than the bus takes", schemas.ErrUnpublishable)
+
+// change reads a poller's delivery and seals what it leads to. It reports
+// whether the delivery is to be translated.
+func (r *Relay) change(it *item) bool {
+	c, err := handlers.DecodeChange(it.entry.Delivery.Payload)
+	if err != nil {
+		r.quarantine(it, schemas.ReasonBadJSON, err)
+		return false
+	}
+	it.cursor = c.Cursor != nil
+	if it.release() != nil { // its state was written, or passed over, long ago
+		return !it.cursor
+	}
+	stored, err := handlers.Stored{Delivery: it.record.DeliveryID, Record: c.Current, Cursor: c.Cursor}.Encode()
+	if err != nil {
+		r.quarantine(it, schemas.ReasonBadJSON, err)
+		return false
+	}
+	put := schemas.Put{Key: c.Entry, Base: c.Base, Value: r.cfg.Keys.Seal(handlers.StoredContext(c.Entry), stored)}
+	if len(put.Value) > r.cfg.Bus.MaxPayload()-maxEntryHead {
+		r.quarantine(it, schemas.ReasonUnpublishable, errState)
+		return false
+	}
+	it.put = &put
+	return !it.cursor
+}
+
+// maxEntryHead is what the head of an entry's message takes at most.
+const maxEntryHead = 1 << 10
+
+// bucket returns where the state of an item is.
+func (it *item) bucket() string {
+	if it.cursor {
+		return schemas.BucketCursors
+	}
+	return schemas.BucketState
+}
+
+// hold finds out which changes still hold: whose entries on the bus are those
+// that they are based on, or were written by themselves before a crash. The
+// others are superseded: nothing is told of them, and their poller finds what
+// is still different. It comes before anything of them is told, and again
+// before each new try.
+func (r *Relay) hold(ctx context.Context, items []*item) error {
+	entries := make([]schemas.Entry, len(items))
+	var loading errgroup.Group
+	loading.SetLimit(loads)
+	for i, it := range items {
+		if it.put == nil {
+			continue
+		}
+		loading.Go(func() (err error) {
+			entries[i], err = r.cfg.Bus.Load(ctx, it.bucket(), it.put.Key)
+			return err
+		})
+	}
+	if err := loading.Wait(); err != nil {
+		return fmt.Errorf("look up what changes are based on: %w", err)
+	}
+	type place struct{ bucket, key string }
+	taken := map[place]bool{}
+	for i, it := range items {
+		it.superseded, it.written = false, false
+		if it.put == nil {
+			continue
+		}
+		at := place{it.bucket(), it.put.Key}
+		switch {
+		case r.wrote(it, entries[i]):
+			it.written = true
+		case entries[i].Revision != it.put.Base || taken[at]:
+			it.superseded = true
+		}
+		taken[at] = taken[at] || !it.superseded
+	}
+	return nil
+}
+
+// wrote reports whether an entry is what the item has written there. One that
+// can't be read is somebody else's.
+func (r *Relay) wrote(it *item, e schemas.Entry) bool {
+	if e.Revision == 0 || e.Revision == it.put.Base {
+		return false
+	}
+	value, err := r.cfg.Keys.Open(handlers.StoredContext(e.Key), e.Value)
+	if err != nil {
+		r.complain(fmt.Errorf("an entry of %s can't be opened: %w", it.bucket(), err))
+		return false
+	}
+	stored, err := handlers.DecodeStored(value)
+	return err == nil && stored.Delivery == it.record.DeliveryID
+}
+
+// writeState writes what the items lead to. It comes after all that is told of
+// them. An entry that has moved on meanwhile is left alone.
+func (r *Relay) writeState(ctx context.Context, items []*item) error {
+	// A cursor says that all before it is written.
+	for _, bucket := range []string{schemas.BucketState, schemas.BucketCursors} {
+		var puts []schemas.Put
+		for _, it := range items {
+			if it.put != nil && it.bucket() == bucket && !it.superseded && !it.written && !it.parked {
+				puts = append(puts, *it.put)
+			}
+		}
+		if len(puts) == 0 {
+			continue
+		}
+		if _, err := r.cfg.Bus.Store(ctx, bucket, puts); err != nil {
+			if ctx.Err() == nil {
+				r.metrics.publishErrors.WithLabelValues(bucket, "unavailable").Inc()
+			}
+			r.synced.Store(0) // as after any failure to publish
+			return fmt.Errorf("write %s: %w", bucket, err)
+		}
+	}
+	return nil
+}
