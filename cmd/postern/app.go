@@ -235,7 +235,7 @@ func (a *app) relay(ctx context.Context, opened chan<- *relay.Relay) error {
 	carrying.Go(func() { a.refusals.Run(ctx, b) })
 	defer carrying.Wait()
 	r := relay.New(relay.Config{
-		Journal: a.journal, Bus: b, Normalize: normalize, TrimAfter: trimAfter, Sources: a.sourceNames(),
+		Journal: a.journal, Bus: b, Keys: a.keys, Normalize: normalize, TrimAfter: trimAfter, Sources: a.sourceNames(),
 		Released: a.triage.settled, Registerer: a.registry, Log: a.log,
 	})
 	opened <- r
