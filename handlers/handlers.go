@@ -77,6 +77,8 @@ type Source struct {
 	Platform string
 	Push     *Push // nil if the source does not push
 	Pollers  []Poller
+	FollowUp *FollowUp // nil if no event is followed up
+	History  History   // nil if the platform keeps none
 	Warnings []string
 }
 

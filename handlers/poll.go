@@ -82,6 +82,9 @@ type Sighting struct {
 	// Container is the list, token, tranche or deal that it was seen in. One
 	// without a container is never absent, and nothing of it is bootstrap.
 	Container string
+	// Alone says that it was asked for by its key: it counts whether its
+	// container is completed or not.
+	Alone bool
 	// State is the tracked projection: what of the entity matters. Equal states
 	// have equal bytes. It is sealed wherever it is kept, and goes as it is to
 	// Normalize: values that nobody may see are not in it.
@@ -91,6 +94,7 @@ type Sighting struct {
 // Fact is what a platform said of something that is no entity's state.
 type Fact struct {
 	Role        string
+	View        string // sets apart how it was found, for metrics: "" or granted
 	TransportID string
 	Content     [32]byte
 	Sent        time.Time // zero if the platform doesn't say
