@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,7 +10,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 
 	"github.com/spf13/cobra"
@@ -47,11 +45,12 @@ operator while the receiver runs.`,
 		if err != nil {
 			return err
 		}
+		remote.cfg = cfg
 		dir, err := filepath.Abs(args[0])
 		if err != nil {
 			return err
 		}
-		if err := p.backup(cmd.Context(), cfg, remote, cmd.Flags().Changed("ops"), dir); err != nil {
+		if err := p.backup(cmd.Context(), cfg, remote, dir); err != nil {
 			return err
 		}
 		fmt.Fprintln(p.stdout, dir)
@@ -62,19 +61,14 @@ operator while the receiver runs.`,
 }
 
 // backup makes a backup, by the receiver if it runs.
-func (p *process) backup(ctx context.Context, cfg *Config, remote *remote, named bool, dir string) error {
-	if named {
-		return remote.backup(ctx, p, nil, dir)
+func (p *process) backup(ctx context.Context, cfg *Config, remote *remote, dir string) error {
+	if remote.ops != "" {
+		return remote.backup(ctx, p, dir)
 	}
 	unlock, err := journal.Lock(filepath.Join(string(cfg.DataDir), "journal"))
 	switch {
 	case errors.Is(err, journal.ErrInUse):
-		base, trust, err := reach(cfg.Ops.Listen, cfg.Ops.TLS)
-		if err != nil {
-			return err
-		}
-		remote.ops = base
-		return remote.backup(ctx, p, trust, dir)
+		return remote.backup(ctx, p, dir)
 	case errors.Is(err, fs.ErrNotExist):
 		return failf(exitNotFound, "check data_dir", "%s holds no journal", cfg.DataDir)
 	case err != nil:
@@ -110,23 +104,10 @@ func backupStopped(cfg *Config) backing {
 }
 
 // backup asks the running postern for a backup.
-func (r *remote) backup(ctx context.Context, p *process, trust *tls.Config, dir string) error {
-	token, err := r.token(p)
+func (r *remote) backup(ctx context.Context, p *process, dir string) error {
+	res, err := r.send(ctx, p, http.MethodPost, "/api/v1/backup?dir="+url.QueryEscape(dir), 0)
 	if err != nil {
 		return err
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(r.ops, "/")+"/api/v1/backup?dir="+url.QueryEscape(dir), nil)
-	if err != nil {
-		return failf(exitUsage, "write it like http://127.0.0.1:8081", "--ops is no URL")
-	}
-	if token != "" {
-		req.Header.Set("Authorization", "Bearer "+token)
-	}
-	transport := &http.Transport{TLSClientConfig: trust}
-	defer transport.CloseIdleConnections()
-	res, err := (&http.Client{Transport: transport}).Do(req)
-	if err != nil {
-		return failf(exitUnavailable, "name its ops listener with --ops", "no postern answers at %s: %w", r.ops, errors.Unwrap(err))
 	}
 	defer res.Body.Close()
 	switch res.StatusCode {

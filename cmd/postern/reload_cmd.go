@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -53,36 +52,19 @@ Exit code: 0 if it was applied, 3 if the configuration is bad.`,
 // configuration is bad.
 func (r *remote) reload(ctx context.Context, p *process) (ops.Reloaded, error) {
 	var done ops.Reloaded
-	token, err := r.token(p)
+	res, err := r.send(ctx, p, http.MethodPost, "/api/v1/reload", 0)
 	if err != nil {
 		return done, err
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(r.ops, "/")+"/api/v1/reload", nil)
-	if err != nil {
-		return done, failf(exitUsage, "write it like http://127.0.0.1:8081", "--ops is no URL")
-	}
-	if token != "" {
-		req.Header.Set("Authorization", "Bearer "+token)
-	}
-	transport := &http.Transport{}
-	defer transport.CloseIdleConnections()
-	res, err := (&http.Client{Transport: transport}).Do(req)
-	if err != nil {
-		return done, failf(exitUnavailable, "start it with `postern serve`, or name another with --ops", "no postern answers at %s: %w", r.ops, errors.Unwrap(err))
 	}
 	defer res.Body.Close()
 	switch res.StatusCode {
 	case http.StatusOK:
-		err = json.UnmarshalRead(res.Body, &done)
+		return done, readAnswer(res, &done)
 	case http.StatusUnprocessableEntity:
 		return done, badConfig(res.Body)
 	default:
 		return done, refused(res)
 	}
-	if err != nil {
-		return done, failf(exitFailed, "check that --ops leads to a postern of this version", "the answer can't be read")
-	}
-	return done, nil
 }
 
 // badConfig returns what a postern says is wrong with its configuration.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -24,22 +23,9 @@ const callPatience = 30 * time.Second
 func (r *remote) call(ctx context.Context, p *process, method, path, list string, answer any) error {
 	ctx, cancel := context.WithTimeout(ctx, callPatience)
 	defer cancel()
-	token, err := r.token(p)
+	res, err := r.send(ctx, p, method, path, 0)
 	if err != nil {
 		return err
-	}
-	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(r.ops, "/")+path, nil)
-	if err != nil {
-		return failf(exitUsage, "write it like http://127.0.0.1:8081", "--ops is no URL")
-	}
-	if token != "" {
-		req.Header.Set("Authorization", "Bearer "+token)
-	}
-	transport := &http.Transport{}
-	defer transport.CloseIdleConnections()
-	res, err := (&http.Client{Transport: transport}).Do(req)
-	if err != nil {
-		return failf(exitUnavailable, "start it with `postern serve`, or name another with --ops", "no postern answers at %s: %w", r.ops, errors.Unwrap(err))
 	}
 	defer res.Body.Close()
 	switch {
@@ -51,10 +37,7 @@ func (r *remote) call(ctx context.Context, p *process, method, path, list string
 	default:
 		return refused(res)
 	}
-	if err := json.UnmarshalRead(res.Body, answer); err != nil {
-		return failf(exitFailed, "check that --ops leads to a postern of this version", "the answer can't be read")
-	}
-	return nil
+	return readAnswer(res, answer)
 }
 
 // outputFlag adds -o to a command that prints a table.

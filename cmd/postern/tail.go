@@ -3,16 +3,10 @@ package main
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strconv"
-	"strings"
-	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -152,87 +146,4 @@ func printEvents(ctx context.Context, body io.Reader, print func(ops.TailEvent) 
 		return failf(exitUnavailable, "try again; --since shows what was missed", "the stream broke off: %w", err)
 	}
 	return nil
-}
-
-// remote is a running postern, as seen by a command.
-type remote struct {
-	ops       string
-	tokenFile string
-	paths     *[]string
-}
-
-// remoteFlags adds the flags of commands that talk to a running postern.
-func remoteFlags(cmd *cobra.Command) *remote {
-	r := &remote{paths: configFlag(cmd)}
-	cmd.Flags().StringVar(&r.ops, "ops", "http://127.0.0.1:8081", "`URL` of the running postern's ops listener")
-	cmd.Flags().StringVar(&r.tokenFile, "token-file", "", "`file` with a token (default: ops.token in the data_dir of the configuration that -c names)")
-	return r
-}
-
-// get asks the running postern and returns the body of its answer. Its errors
-// say what to do next.
-func (r *remote) get(ctx context.Context, p *process, path string) (io.ReadCloser, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(r.ops, "/")+path, nil)
-	if err != nil {
-		return nil, failf(exitUsage, "write it like http://127.0.0.1:8081", "--ops is no URL")
-	}
-	token, err := r.token(p)
-	if err != nil {
-		return nil, err
-	}
-	if token != "" {
-		req.Header.Set("Authorization", "Bearer "+token)
-	}
-	res, err := (&http.Client{Transport: &http.Transport{ResponseHeaderTimeout: 10 * time.Second}}).Do(req)
-	if err != nil {
-		return nil, failf(exitUnavailable, "start it with `postern serve`, or name another with --ops", "no postern answers at %s: %w", r.ops, errors.Unwrap(err))
-	}
-	if res.StatusCode == http.StatusOK {
-		return res.Body, nil
-	}
-	defer res.Body.Close()
-	return nil, refused(res)
-}
-
-// refused turns an answer that is not 200 into an error.
-func refused(res *http.Response) error {
-	var problem struct {
-		Title  string `json:"title"`
-		Detail string `json:"detail"`
-	}
-	text := res.Status
-	if body, err := io.ReadAll(io.LimitReader(res.Body, 64<<10)); err == nil && json.Unmarshal(body, &problem) == nil && problem.Title != "" {
-		text = strings.TrimSuffix(problem.Title+": "+problem.Detail, ": ")
-	}
-	switch res.StatusCode {
-	case http.StatusBadRequest:
-		return failf(exitUsage, "see --help", "%s", text)
-	case http.StatusUnauthorized, http.StatusForbidden:
-		return failf(exitNotAllowed, "name a token with --token-file, or the configuration with -c", "%s", text)
-	case http.StatusNotFound:
-		return failf(exitNotFound, "check that --ops leads to the ops listener of a postern", "%s", text)
-	default:
-		return failf(exitUnavailable, "try again in a moment", "%s", text)
-	}
-}
-
-// token returns the token to show, or "" if none is named: reading is free on
-// loopback.
-func (r *remote) token(p *process) (string, error) {
-	file := r.tokenFile
-	if file == "" && len(*r.paths) > 0 {
-		cfg, err := p.load(*r.paths)
-		if err != nil {
-			return "", err
-		}
-		file = filepath.Join(string(cfg.DataDir), opsTokenFile)
-	}
-	if file == "" {
-		return "", nil
-	}
-	token, err := os.ReadFile(file)
-	if err != nil {
-		return "", failf(exitNotAllowed, "name another with --token-file, or run as the user of the receiver", "the token can't be read: %w", err)
-	}
-	return strings.TrimSpace(string(token)), nil
 }
