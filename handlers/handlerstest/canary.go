@@ -9,14 +9,15 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"github.com/seed75441868/postern/handlers"
+	"github.com/seed75441868/postern/handlers/handlerstest/canaries"
 	"github.com/seed75441868/postern/schemas"
 )
 
 // planted are the canaries of the suite, one of each kind that a platform may
 // meet most. None of them has anything to do in what everybody may see.
-var planted = Canaries(1, 4)
+var planted = canaries.Some(1, 4)
 
-var ear = NewEar(planted)
+var ear = canaries.NewEar(planted)
 
 // canary: what nobody knows is told to nobody but the readers of twins. It is
 // put everywhere: as a further member of every object, as the name of one, and

@@ -1,4 +1,6 @@
-package handlerstest
+// Package canaries makes up personal data and hears it where it has no business.
+// It serves tests.
+package canaries
 
 import (
 	"encoding/base64"
@@ -21,10 +23,10 @@ type Canary struct {
 	Text string
 }
 
-// Canaries returns n canaries that differ from each other in their first ten
+// Some returns n canaries that differ from each other in their first ten
 // bytes, the same ones for the same seed. No text holds a quote, a backslash or
 // a control character.
-func Canaries(seed uint64, n int) []Canary {
+func Some(seed uint64, n int) []Canary {
 	random := rand.New(rand.NewPCG(seed, 1))
 	list := make([]Canary, 0, n)
 	begun := map[string]bool{}

@@ -1,4 +1,4 @@
-package handlerstest_test
+package canaries_test
 
 import (
 	"bytes"
@@ -15,7 +15,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
-	"github.com/seed75441868/postern/handlers/handlerstest"
+	"github.com/seed75441868/postern/handlers/handlerstest/canaries"
 )
 
 // noise is what a file of ours looks like from outside.
@@ -71,10 +71,10 @@ var writers = map[string]func(text string) []byte{
 }
 
 func TestEarHearsEveryCanaryHoweverItIsWritten(t *testing.T) {
-	canaries := handlerstest.Canaries(20, 200)
-	ear := handlerstest.NewEar(canaries)
+	all := canaries.Some(20, 200)
+	ear := canaries.NewEar(all)
 	for name, write := range writers {
-		for i, c := range canaries {
+		for i, c := range all {
 			hidden := append(noise(uint64(i), 100+i), write(c.Text)...)
 			hidden = append(hidden, noise(uint64(i+1), 100)...)
 			heard := ear.Hear(hidden)
@@ -91,10 +91,10 @@ func TestEarHearsEveryCanaryHoweverItIsWritten(t *testing.T) {
 }
 
 func TestEarHearsNothingWhereNothingIs(t *testing.T) {
-	ear := handlerstest.NewEar(handlerstest.Canaries(20, 200))
+	ear := canaries.NewEar(canaries.Some(20, 200))
 	other := bytes.NewBuffer(noise(1, 4<<20))
 	other.Write(make([]byte, 1<<20))
-	for _, c := range handlerstest.Canaries(21, 200) { // these nobody listens for
+	for _, c := range canaries.Some(21, 200) { // these nobody listens for
 		for _, write := range writers {
 			other.Write(write(c.Text))
 		}
@@ -106,7 +106,7 @@ func TestEarHearsNothingWhereNothingIs(t *testing.T) {
 
 func TestCanariesDiffer(t *testing.T) {
 	seen := map[string]bool{}
-	for _, c := range handlerstest.Canaries(3, 1000) {
+	for _, c := range canaries.Some(3, 1000) {
 		if seen[c.Text[:10]] || len(c.Text) < 10 || c.Kind == "" {
 			t.Errorf("%q is there before, or too short", c.Text)
 		}
