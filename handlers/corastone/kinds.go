@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/url"
+	"regexp"
 	"strings"
 
 	"github.com/go-json-experiment/json"
@@ -142,8 +143,12 @@ func (t *translation) loggedError(n *loggedError) (schemas.Event, error) {
 	return newEvent(t.delivery, schemas.ErrorLogged, n.ErrorID, at, data, n.ErrorID), nil
 }
 
+// route matches paths that hold nothing but names and ids.
+var route = regexp.MustCompile(`^/[A-Za-z0-9/_.~-]*$`)
+
 // path returns the path of a URL. What else the URL has may be what somebody
-// typed, and goes to the twin.
+// typed, and so may a path with other characters than those of ids: that goes
+// to the twin.
 func (t *translation) path(raw string) *string {
 	u, err := url.Parse(raw)
 	if err != nil {
@@ -154,7 +159,11 @@ func (t *translation) path(raw string) *string {
 	if path != raw {
 		t.hidden = true
 	}
-	return optional(path)
+	if !route.MatchString(path) {
+		t.hidden = t.hidden || path != ""
+		return nil
+	}
+	return &path
 }
 
 // job translates a job, of which nothing is documented: its fields are all on

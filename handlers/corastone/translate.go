@@ -21,6 +21,9 @@ const maxText = 200
 // fills an entry with it.
 const maxDrift = 32
 
+// maxDigits is how many digits the name of a field may have and be told.
+const maxDigits = 4
+
 // translation is the state of translating one entry.
 type translation struct {
 	delivery handlers.Delivery
@@ -148,17 +151,21 @@ func (t *translation) note(d schemas.Drift) {
 	}
 }
 
-// identifier reports whether name looks like what programmers call a field.
+// identifier reports whether name looks like what programmers call a field,
+// and not like a number that somebody has: an IBAN is made of the same
+// characters.
 func identifier(name string) bool {
+	digits := 0
 	for i := range len(name) {
 		switch c := name[i]; {
 		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c == '_':
 		case i > 0 && c >= '0' && c <= '9':
+			digits++
 		default:
 			return false
 		}
 	}
-	return name != "" && len(name) <= 64
+	return name != "" && len(name) <= 64 && digits <= maxDigits
 }
 
 // required fails if the text at path is empty or too long for a key.
