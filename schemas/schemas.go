@@ -92,6 +92,11 @@ const (
 	OperatorKeysRotated           Type = "operator.keys_rotated"
 	OperatorSubscriptionConfirmed Type = "operator.subscription_confirmed"
 	OperatorBackupMade            Type = "operator.backup_made"
+	OperatorPollerRun             Type = "operator.poller_run"
+	OperatorPollerPaused          Type = "operator.poller_paused"
+	OperatorPollerResumed         Type = "operator.poller_resumed"
+	OperatorScanAccepted          Type = "operator.scan_accepted"
+	OperatorReconciled            Type = "operator.reconciled"
 )
 
 // A Definition says what a type means and what its data looks like.
@@ -103,7 +108,7 @@ type Definition struct {
 
 // definitions lists every type. Within version 1 of a type, fields are only
 // added.
-var definitions = slices.Concat(entryDefinitions, feedDefinitions, operatorDefinitions)
+var definitions = slices.Concat(entryDefinitions, contractDefinitions, feedDefinitions, operatorDefinitions, investorDefinitions)
 
 var entryDefinitions = []Definition{
 	{ProcessQueued, "A transaction waits to be executed.", Process{}},
@@ -140,6 +145,11 @@ var operatorDefinitions = []Definition{
 	{OperatorKeysRotated, "An operator rotated the seal keys.", Action{}},
 	{OperatorSubscriptionConfirmed, "An operator confirmed a push subscription.", Action{}},
 	{OperatorBackupMade, "An operator made a backup.", Action{}},
+	{OperatorPollerRun, "An operator had a poller scan at once.", Action{}},
+	{OperatorPollerPaused, "An operator paused a poller.", Action{}},
+	{OperatorPollerResumed, "An operator resumed a poller.", Action{}},
+	{OperatorScanAccepted, "An operator believed a suspect scan.", Action{}},
+	{OperatorReconciled, "An operator had a platform and the bus compared.", Action{}},
 }
 
 var byType = func() map[Type]Definition {

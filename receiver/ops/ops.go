@@ -52,10 +52,11 @@ type Config struct {
 	Registerer prometheus.Registerer // counts scrapes; may be nil
 	Schemas    fs.FS                 // has <type>.v1.json at its top
 	Tail       Tail
-	Reload     Reload // nil: there is nothing to read again
-	Backup     Backup // nil: there is nothing to copy
-	Triage     Triage // nil: there is nothing to look at
-	Events     Events // nil: there is nothing to be found
+	Reload     Reload  // nil: there is nothing to read again
+	Backup     Backup  // nil: there is nothing to copy
+	Triage     Triage  // nil: there is nothing to look at
+	Events     Events  // nil: there is nothing to be found
+	Pollers    Pollers // nil: nothing is polled
 	Status     func(context.Context) Status
 	Streams    func(context.Context) ([]StreamStatus, error)
 	Version    Version
@@ -148,6 +149,9 @@ func (s *Server) routes() *echo.Echo {
 	}
 	if s.cfg.Events != nil {
 		s.eventRoutes(e)
+	}
+	if s.cfg.Pollers != nil {
+		s.pollerRoutes(e)
 	}
 	if s.cfg.Status != nil {
 		e.GET("/api/v1/status", s.status, read)
