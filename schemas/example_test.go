@@ -83,6 +83,8 @@ func exampleEvent(t *testing.T, d Definition) Event {
 		e.DeliveryID, e.Channel = "", ""
 		e.ID, e.Key = "corastone:platform:push_rejected:signature:2026-04-14t10", e.Source
 		e.Data = Rejection{Platform: "corastone", Reason: "signature", Count: 3}
+	case Contract:
+		e = exampleContract(e)
 	case Action:
 		a := Action{Actor: "alice"}
 		switch d.Type {
@@ -97,6 +99,8 @@ func exampleEvent(t *testing.T, d Definition) Event {
 			a.Target = str("corastone")
 		}
 		e = OperatorAction(d.Type, "VPXMDJIMVZTMYSV5Y3XO2QJ3JI", e.Recorded, a)
+	case Investor:
+		exampleInvestor(&e)
 	default:
 		t.Fatalf("%s: its JSON Schema needs an example", d.Type)
 	}
