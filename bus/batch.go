@@ -10,8 +10,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nuid"
-
-	"github.com/seed75441868/postern/schemas"
 )
 
 // An atomic batch (NATS ADR-50) is a run of messages with one batch id and
@@ -41,8 +39,8 @@ const (
 
 // batch stores all messages, or none if the server rejects them. Without an
 // answer either may be: then a repeat, which has a new batch id, finds the same
-// message ids there or not.
-func (b *Bus) batch(ctx context.Context, stream schemas.Stream, msgs []schemas.Message) ([]uint64, error) {
+// message ids there or not. It adds to the messages' headers.
+func (b *Bus) batch(ctx context.Context, msgs []*nats.Msg) ([]uint64, error) {
 	ctx, cancel, err := b.attempt(ctx)
 	if err != nil {
 		return nil, err
@@ -50,7 +48,7 @@ func (b *Bus) batch(ctx context.Context, stream schemas.Stream, msgs []schemas.M
 	defer cancel()
 	id, last := nuid.Next(), len(msgs)-1
 	part := func(i int) *nats.Msg {
-		m := message(stream, msgs[i])
+		m := msgs[i]
 		m.Header[headerBatchID] = []string{id}
 		m.Header[headerBatchSeq] = []string{strconv.Itoa(i + 1)}
 		return m

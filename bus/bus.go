@@ -102,6 +102,7 @@ type Bus struct {
 	warnedOf string     // version of a server, under prepare
 	drift    drift
 	facts    facts
+	lease    leaseTimes
 	gauges   gauges
 }
 
@@ -114,7 +115,7 @@ func Open(cfg Config) (*Bus, error) {
 		return nil, errors.New("bus: either an embedded or an external NATS must be configured")
 	}
 	cfg = withDefaults(cfg)
-	b := &Bus{cfg: cfg, log: cfg.Log, closed: make(chan struct{})}
+	b := &Bus{cfg: cfg, log: cfg.Log, closed: make(chan struct{}), lease: leaseTimes{leaseTTL, leaseRenewal}}
 	b.link.changed = make(chan struct{})
 	b.closing, b.close = context.WithCancel(context.Background())
 

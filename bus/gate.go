@@ -26,6 +26,7 @@ type gate struct {
 	mu     sync.Mutex
 	epoch  uint64            // of the connection at which owners was read
 	owners map[string]string // stream.consumer → account
+	ours   map[string]bool   // consumers that we need, whether they exist or not
 }
 
 // openGate begins to let readers in. It ends with the connection.

@@ -26,7 +26,9 @@ type drift struct {
 // are, see [Bus.Drift], with one exception: on the embedded server, which nobody
 // else changes, ages, windows and room that grows follow the configuration. It
 // is safe to repeat. Its errors are transient, unless
-// they wrap [ErrUnrecovered]: then nothing was created. Nothing is created
+// they wrap [ErrUnrecovered]: then nothing was created. After any other the next
+// call goes on with what is still missing; a cluster that is busy may take many
+// seconds for each. Nothing is created
 // either on a server that is older than 2.12, which lacks what we rely on and
 // doesn't say so: then an error names the version that is needed.
 func (b *Bus) Prepare(ctx context.Context) error {
@@ -35,11 +37,6 @@ func (b *Bus) Prepare(ctx context.Context) error {
 	}
 	b.prepare.Lock()
 	defer b.prepare.Unlock()
-	ctx, cancel, err := b.attempt(ctx)
-	if err != nil {
-		return fmt.Errorf("prepare: %w", err)
-	}
-	defer cancel()
 	if err := b.checkVersion(); err != nil {
 		return fmt.Errorf("prepare: %w", err)
 	}
@@ -48,16 +45,12 @@ func (b *Bus) Prepare(ctx context.Context) error {
 	var missing []jetstream.StreamConfig
 	var unrecovered, lines []string
 	for _, want := range wanted {
-		stream, err := b.js.Stream(ctx, want.Name)
+		have, err := b.existing(ctx, want)
 		switch {
 		case err == nil:
-			have, err := b.follow(ctx, want, stream.CachedInfo().Config)
-			if err != nil {
-				return fmt.Errorf("prepare: %w", err)
-			}
 			lines = append(lines, differences(want, have)...)
 		case !errors.Is(err, jetstream.ErrStreamNotFound):
-			return fmt.Errorf("prepare: %s: %w", want.Name, explained(ctx, err))
+			return fmt.Errorf("prepare: %w", err)
 		case b.server != nil && inUse(b.server.storeDir(want.Name)):
 			unrecovered = append(unrecovered, want.Name)
 		default:
@@ -67,11 +60,27 @@ func (b *Bus) Prepare(ctx context.Context) error {
 	if unrecovered != nil {
 		return fmt.Errorf("prepare: %s: %w", strings.Join(unrecovered, ", "), ErrUnrecovered)
 	}
-	if err := b.create(ctx, missing); err != nil {
+	more, err := b.create(ctx, missing)
+	if err != nil {
 		return fmt.Errorf("prepare: %w", err)
 	}
+	lines = append(lines, more...)
 	b.drift.set(b, lines)
 	return nil
+}
+
+// existing returns how a stream is that exists, once it follows what is wanted.
+func (b *Bus) existing(ctx context.Context, want jetstream.StreamConfig) (jetstream.StreamConfig, error) {
+	ctx, cancel, err := b.attempt(ctx)
+	if err != nil {
+		return want, err
+	}
+	defer cancel()
+	stream, err := b.js.Stream(ctx, want.Name)
+	if err != nil {
+		return want, fmt.Errorf("%s: %w", want.Name, explained(ctx, err))
+	}
+	return b.follow(ctx, want, stream.CachedInfo().Config)
 }
 
 // follow changes the limits of a stream of the embedded server to what is
@@ -108,27 +117,56 @@ func (b *Bus) follow(ctx context.Context, want, have jetstream.StreamConfig) (je
 	return stream.CachedInfo().Config, nil
 }
 
-// create creates streams, all at once: each costs a number of syncs.
-func (b *Bus) create(ctx context.Context, missing []jetstream.StreamConfig) error {
+// create creates streams and returns how they differ from what was wanted: who
+// prepares at the same time may have made one first. The embedded server creates
+// them all at once, since each costs a number of syncs. In a cluster each costs
+// elections, and many at once, from every receiver, take longer than they have.
+func (b *Bus) create(ctx context.Context, missing []jetstream.StreamConfig) (lines []string, err error) {
+	have := make([]jetstream.StreamConfig, len(missing))
 	errs := make([]error, len(missing))
 	var all sync.WaitGroup
 	for i, want := range missing {
-		all.Go(func() {
-			if b.server != nil {
-				// The server would go on with what a creation that was cut
-				// short left there, and could not open it at its next start.
-				if err := os.RemoveAll(b.server.storeDir(want.Name)); err != nil {
-					errs[i] = fmt.Errorf("remains of %s: %w", want.Name, err)
-					return
-				}
-			}
-			if _, err := b.js.CreateStream(ctx, want); err != nil {
-				errs[i] = fmt.Errorf("create %s: %w", want.Name, explained(ctx, err))
-			}
-		})
+		one := func() { have[i], errs[i] = b.createOne(ctx, want) }
+		if b.server != nil {
+			all.Go(one)
+			continue
+		}
+		if one(); errs[i] != nil {
+			break
+		}
 	}
 	all.Wait()
-	return errors.Join(errs...)
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	for i, want := range missing {
+		lines = append(lines, differences(want, have[i])...)
+	}
+	return lines, nil
+}
+
+// createOne creates a stream, or returns the one that somebody else made.
+func (b *Bus) createOne(ctx context.Context, want jetstream.StreamConfig) (jetstream.StreamConfig, error) {
+	attempt, cancel, err := b.attempt(ctx)
+	if err != nil {
+		return want, err
+	}
+	defer cancel()
+	if b.server != nil {
+		// The server would go on with what a creation that was cut
+		// short left there, and could not open it at its next start.
+		if err := os.RemoveAll(b.server.storeDir(want.Name)); err != nil {
+			return want, fmt.Errorf("remains of %s: %w", want.Name, err)
+		}
+	}
+	_, err = b.js.CreateStream(attempt, want)
+	switch {
+	case errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) && b.server == nil:
+		return b.existing(ctx, want)
+	case err != nil:
+		return want, fmt.Errorf("create %s: %w", want.Name, explained(attempt, err))
+	}
+	return want, nil
 }
 
 // Drift returns what the streams have that the configuration doesn't want, a

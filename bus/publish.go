@@ -136,7 +136,11 @@ func fill(seqs []uint64, repeats []bool, stored []uint64) []uint64 {
 // for itself, and acknowledge the last one whatever became of the others.
 func (b *Bus) store(ctx context.Context, stream schemas.Stream, msgs []schemas.Message, atomic bool) ([]uint64, error) {
 	if atomic && len(msgs) >= minBatch {
-		seqs, err := b.batch(ctx, stream, msgs)
+		parts := make([]*nats.Msg, len(msgs))
+		for i, m := range msgs {
+			parts[i] = message(stream, m)
+		}
+		seqs, err := b.batch(ctx, parts)
 		if err == nil || !rejected(err) {
 			return seqs, err
 		}

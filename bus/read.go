@@ -20,6 +20,12 @@ type reading struct {
 	after  uint64                   // last sequence that is dealt with, 0: none
 	since  time.Time                // where to begin if after is 0
 	pull   int                      // messages under way at most
+	// moving says that what changes moves to the end, as in a bucket: as many
+	// messages as there were may then be others than those that there were.
+	moving bool
+	// fragile says that it ends when the connection is lost or the server
+	// doesn't answer, instead of waiting for as long as that takes.
+	fragile bool
 
 	created time.Time // of the stream, zero until it was seen
 	ended   bool      // everything that was there at the start was told
@@ -56,8 +62,10 @@ func (r *reading) run(ctx context.Context, fn deliver) error {
 			return s.err
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case errors.Is(err, ErrRewound):
+		case errors.Is(err, ErrRewound), r.fragile && !errors.Is(err, errInterrupted):
 			return err
+		case r.fragile && r.b.link.connected() == nil:
+			return ErrDisconnected
 		case r.after > before || errors.Is(err, errInterrupted):
 			delay = 0
 		}
@@ -115,19 +123,23 @@ func (r *reading) once(ctx context.Context, fn deliver) error {
 		consuming.Stop()
 		<-consuming.Closed()
 	}()
-	return r.pass(ctx, fn, msgs, left, last)
+	return r.pass(ctx, fn, consumer, msgs, last)
 }
 
 // pass hands on what the consumer delivers. A consumer that asks for no
 // acknowledgements counts what it sent; a hole in that count is a message that
 // was lost on the way.
-func (r *reading) pass(ctx context.Context, fn deliver, msgs <-chan jetstream.Msg, left, last uint64) error {
+func (r *reading) pass(ctx context.Context, fn deliver, consumer jetstream.Consumer, msgs <-chan jetstream.Msg, last uint64) error {
+	left := consumer.CachedInfo().NumPending
 	var sent uint64
 	batch := make([]jetstream.Msg, 0, maxDelivered)
 	for {
 		batch = batch[:0]
 		after, atEnd := r.after, false
 		wait := forever
+		if !r.ended {
+			wait = patient
+		}
 		for len(batch) < cap(batch) {
 			m, err := receive(ctx, msgs, wait)
 			if err != nil {
@@ -147,10 +159,16 @@ func (r *reading) pass(ctx context.Context, fn deliver, msgs <-chan jetstream.Ms
 				return fmt.Errorf("%w: a message was lost on the way", errInterrupted)
 			}
 			batch, after = append(batch, m), meta.Sequence.Stream
-			atEnd = atEnd || sent >= left || meta.NumPending == 0
+			atEnd = atEnd || sent >= left && !r.moving || meta.NumPending == 0
 			wait = 0
 			if meta.NumPending > 0 {
 				wait = soon
+			}
+		}
+		if len(batch) == 0 {
+			var err error
+			if atEnd, err = r.nothingLeft(ctx, consumer, sent); err != nil {
+				return err
 			}
 		}
 		if atEnd {
@@ -163,11 +181,28 @@ func (r *reading) pass(ctx context.Context, fn deliver, msgs <-chan jetstream.Ms
 }
 
 // How long to wait for another message: forever for the first, and for those
-// that the server has already as long as it may take it to send them.
+// that the server has already as long as it may take it to send them. Before
+// everything was told patience ends, and the server is asked.
 const (
 	forever time.Duration = -1
+	patient               = time.Second
 	soon                  = 20 * time.Millisecond
 )
+
+// nothingLeft asks the server whether there is nothing more to deliver: what was
+// still to come may have been deleted, and nothing says so.
+func (r *reading) nothingLeft(ctx context.Context, consumer jetstream.Consumer, sent uint64) (bool, error) {
+	ctx, cancel, err := r.b.attempt(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer cancel()
+	info, err := consumer.Info(ctx)
+	if err != nil {
+		return false, explained(ctx, err)
+	}
+	return info.NumPending == 0 && info.Delivered.Consumer == sent, nil
+}
 
 // receive returns the next message, or nil if there is none within wait.
 func receive(ctx context.Context, msgs <-chan jetstream.Msg, wait time.Duration) (jetstream.Msg, error) {
