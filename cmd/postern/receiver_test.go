@@ -28,6 +28,9 @@ const asPostern = "TEST_AS_POSTERN"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asPostern) != "" {
+		if os.Getenv(asDoomed) != "" {
+			doomed()
+		}
 		main()
 	}
 	os.Exit(m.Run())
