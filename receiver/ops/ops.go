@@ -57,6 +57,7 @@ type Config struct {
 	Triage     Triage  // nil: there is nothing to look at
 	Events     Events  // nil: there is nothing to be found
 	Pollers    Pollers // nil: nothing is polled
+	Sources    Sources // nil: there is nothing to ask about
 	Status     func(context.Context) Status
 	Streams    func(context.Context) ([]StreamStatus, error)
 	Version    Version
@@ -152,6 +153,9 @@ func (s *Server) routes() *echo.Echo {
 	}
 	if s.cfg.Pollers != nil {
 		s.pollerRoutes(e)
+	}
+	if s.cfg.Sources != nil {
+		s.sourceRoutes(e)
 	}
 	if s.cfg.Status != nil {
 		e.GET("/api/v1/status", s.status, read)
