@@ -53,6 +53,8 @@ type app struct {
 	ops      *ops.Server
 	bus      atomic.Pointer[bus.Bus] // nil until it is open
 
+	subscriptions *subscriptions
+
 	busMetrics busMetrics
 
 	ingressCertificate, opsCertificate *ingress.Certificate // nil without TLS
@@ -89,6 +91,7 @@ func openApp(cfg *Config, platforms []handlers.Platform, log *slog.Logger, from 
 	a.registry.MustRegister(a.journal.Collector())
 	a.refusals = relay.NewRefusals(relay.RefusalsConfig{Keys: a.keys, Sources: a.sourceNames(), Registerer: a.registry, Log: log})
 	a.triage = newTriage(a)
+	a.subscriptions = newSubscriptions(a)
 	if err := a.openIngress(); err != nil {
 		return nil, err
 	}
@@ -233,6 +236,7 @@ func (a *app) relay(ctx context.Context, opened chan<- *relay.Relay) error {
 	}
 	var carrying sync.WaitGroup
 	carrying.Go(func() { a.refusals.Run(ctx, b) })
+	carrying.Go(func() { a.subscriptions.run(ctx, b) })
 	defer carrying.Wait()
 	r := relay.New(relay.Config{
 		Journal: a.journal, Bus: b, Keys: a.keys, Normalize: normalize, TrimAfter: trimAfter, Sources: a.sourceNames(),

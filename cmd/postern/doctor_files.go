@@ -258,6 +258,7 @@ func (d *doctor) sources() {
 			d.ok(name, "%s", enumerate(prefixNames(push.Allow), "and"))
 		}
 		d.lastPush(s.Name)
+		d.subscriptions(s.Name)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/seed75441868/postern/bus"
+	"github.com/seed75441868/postern/receiver/ops"
 )
 
 // running is what a receiver that runs says of itself.
@@ -19,6 +20,7 @@ type running struct {
 	metrics map[string]float64 // by name and labels, as they are written
 	ready   bool
 	wrong   []string // lines of readyz that are not well
+	sources []ops.Source
 }
 
 // receiver asks the receiver how it is; nil if none answers.
@@ -59,6 +61,7 @@ func (d *doctor) receiver(ctx context.Context, ops string) *running {
 			}
 		}
 	}
+	r.sources = d.runningSources(ctx, client, base)
 	if r.ready {
 		d.ok("receiver", "runs and accepts pushes")
 	} else {

@@ -2,13 +2,13 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/go-json-experiment/json"
 
 	"github.com/seed75441868/postern/bus"
+	"github.com/seed75441868/postern/handlers"
 	"github.com/seed75441868/postern/receiver/ops"
 	"github.com/seed75441868/postern/schemas"
 )
@@ -74,28 +74,54 @@ func (f finder) Raw(ctx context.Context, actor, id string) (ops.Record, error) {
 	if said.Delivery == "" {
 		return ops.Record{}, ops.ErrNotThere
 	}
-	b, err := f.bus()
+	seq, err := f.rawSequence(ctx, sourceOfRecord(e.Subject), said.Delivery, said.Recorded)
 	if err != nil {
 		return ops.Record{}, err
 	}
+	return f.openDelivery(ctx, actor, schemas.StreamRaw, seq)
+}
+
+// rawSequence finds a delivery of a source on POSTERN_RAW, that was received
+// about then.
+func (t *triage) rawSequence(ctx context.Context, source, delivery string, received time.Time) (seq uint64, err error) {
+	b, err := t.bus()
+	if err != nil {
+		return 0, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, searchPatience)
 	defer cancel()
-	var found *ops.Record
 	err = b.Tail(ctx, bus.TailOptions{
-		Stream: schemas.StreamRaw, Source: sourceOfRecord(e.Subject), Since: said.Recorded.Add(-clockSkew), HeadersOnly: true,
+		Stream: schemas.StreamRaw, Source: source, Since: received.Add(-clockSkew), HeadersOnly: true,
 	}, func(m bus.TailMessage) error {
-		if r := recordOf(m); r.DeliveryID == said.Delivery {
-			found = &r
-			return errEnough
+		if recordOf(m).DeliveryID != delivery {
+			return nil
 		}
-		return nil
+		seq = m.Seq
+		return errEnough
 	})
 	switch {
-	case found != nil:
-		return f.openDelivery(ctx, actor, schemas.StreamRaw, found.Sequence)
-	case err == nil || errors.Is(err, errEnough):
-		return ops.Record{}, ops.ErrNotThere
+	case seq != 0:
+		return seq, nil
+	case err == nil:
+		return 0, ops.ErrNotThere
 	default:
-		return ops.Record{}, err
+		return 0, err
 	}
+}
+
+// rawDelivery opens a delivery of a source, for nobody to see.
+func (t *triage) rawDelivery(ctx context.Context, source, delivery string, received time.Time) (handlers.Delivery, error) {
+	seq, err := t.rawSequence(ctx, source, delivery, received)
+	if err != nil {
+		return handlers.Delivery{}, err
+	}
+	m, err := t.get(ctx, schemas.StreamRaw, seq)
+	if err != nil {
+		return handlers.Delivery{}, err
+	}
+	d, err := t.app.keys.OpenDelivery(m.Data)
+	if err != nil {
+		return handlers.Delivery{}, sealed(err)
+	}
+	return d, nil
 }

@@ -97,6 +97,10 @@ func (a *app) status(ctx context.Context) ops.Status {
 		a.busStatus(ctx, b, &s)
 	}
 	s.Wrong = append(s.Wrong, wrongWith(s, told, time.Now())...)
+	sources, _ := a.subscriptions.list(ctx, told) // it fails until the bus is open and read, which shows above
+	for _, c := range concerns(sources) {
+		s.Wrong = append(s.Wrong, c.source+": "+c.text+": "+c.todo)
+	}
 	return s
 }
 
