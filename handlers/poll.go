@@ -104,6 +104,8 @@ type Fact struct {
 // Record is what is known of an entity. Each poller that sees it writes a part
 // of its own.
 type Record struct {
+	// Key is the entity's, "" if nothing is known of it.
+	Key string `json:"key,omitempty"`
 	// Revision is how often it changed, 0 if it is not known.
 	Revision uint64 `json:"revision"`
 	// Parts are what pollers saw, by their role.
