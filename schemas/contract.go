@@ -9,7 +9,7 @@ var contractDefinitions = []Definition{
 	{SubscriptionAbsent, "A contract left a list; why is not known yet.", Contract{}},
 	{SubscriptionReappeared, "A contract that had left a list is on it again.", Contract{}},
 	{SubscriptionAgentApproved, "A contract left the agent's list because the agent approved it: an issuer's list shows it.", Contract{}},
-	{SubscriptionRejected, "A contract was rejected.", Contract{}},
+	{SubscriptionRejected, "A subscription was rejected.", Contract{}},
 	{SubscriptionUndetermined, "A contract left a list, and it could not be found out why.", Contract{}},
 	{SubscriptionComplianceChanged, "The compliance status of a contract is in another bucket than before.", Contract{}},
 }

@@ -95,12 +95,20 @@ func exampleEvent(t *testing.T, d Definition) Event {
 			a.Target = str("9f2c4e6a8b0d1f3355779911bbddeeff")
 		case OperatorUnsealed:
 			a.Target = str("POSTERN_REJECTED/42")
-		case OperatorSubscriptionConfirmed:
+		case OperatorSubscriptionConfirmed, OperatorReconciled:
 			a.Target = str("corastone")
+		case OperatorPollerRun, OperatorPollerPaused, OperatorPollerResumed, OperatorScanAccepted:
+			a.Target = str("concedus/agent-list")
 		}
 		e = OperatorAction(d.Type, "VPXMDJIMVZTMYSV5Y3XO2QJ3JI", e.Recorded, a)
 	case Investor:
 		exampleInvestor(&e)
+	case Asset:
+		exampleAsset(&e)
+	case Security:
+		exampleSecurity(&e)
+	case Failure, ErrorDetails:
+		exampleFailure(&e)
 	default:
 		t.Fatalf("%s: its JSON Schema needs an example", d.Type)
 	}

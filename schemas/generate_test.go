@@ -38,6 +38,7 @@ type schema struct {
 	Properties  properties       `json:"properties,omitempty"`
 	Required    []string         `json:"required,omitempty"`
 	Additional  *schema          `json:"additionalProperties,omitempty"`
+	AnyOf       []*schema        `json:"anyOf,omitempty"`
 	Examples    []jsontext.Value `json:"examples,omitempty"`
 }
 
@@ -100,14 +101,11 @@ func eventSchema(t *testing.T, d Definition) *schema {
 	field("deliveryid").MinLength = 1
 
 	data, description := field("data"), field("data").Description
-	*data = *structSchema(t, reflect.TypeOf(d.Data))
+	*data = *dataSchema(t, d.Data)
+	if or := d.Or(); or != nil {
+		*data = schema{AnyOf: []*schema{data.copy(), dataSchema(t, or)}}
+	}
 	data.Description = description
-	data.Properties = append(data.Properties,
-		property{"known", &schema{Type: "boolean", Description: "False when a value is outside the vocabulary; else absent."}},
-		property{"restricted", &schema{Type: "boolean", Description: "True when a twin on POSTERN_RESTRICTED says more; else absent."}},
-		property{"personal", &schema{Description: "Personal data, in the vocabulary's words; only on the twin."}},
-		property{"native", &schema{Description: "What the platform said, verbatim; only on the twin."}},
-	)
 
 	example := exampleEvent(t, d)
 	if example.DeliveryID != "" {
@@ -119,6 +117,25 @@ func eventSchema(t *testing.T, d Definition) *schema {
 		t.Fatalf("%s: example: %v", d.Type, err)
 	}
 	s.Examples = []jsontext.Value{ms[0].Body}
+	return s
+}
+
+func (s *schema) copy() *schema {
+	c := *s
+	return &c
+}
+
+// dataSchema is the schema of an event's data, with the members that every
+// event can have.
+func dataSchema(t *testing.T, data Data) *schema {
+	t.Helper()
+	s := structSchema(t, reflect.TypeOf(data))
+	s.Properties = append(s.Properties,
+		property{"known", &schema{Type: "boolean", Description: "False when a value is outside the vocabulary; else absent."}},
+		property{"restricted", &schema{Type: "boolean", Description: "True when a twin on POSTERN_RESTRICTED says more; else absent."}},
+		property{"personal", &schema{Description: "Personal data, in the vocabulary's words; only on the twin."}},
+		property{"native", &schema{Description: "What the platform said, verbatim; only on the twin."}},
+	)
 	return s
 }
 

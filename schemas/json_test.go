@@ -82,6 +82,11 @@ func violations(s object, v any, at string) (out []string) {
 			for i, value := range list {
 				out = append(out, violations(rule.(object), value, fmt.Sprintf("%s/%d", at, i))...)
 			}
+		case "anyOf":
+			fits := slices.ContainsFunc(rule.([]any), func(of any) bool { return len(violations(of.(object), v, at)) == 0 })
+			if !fits {
+				no("is none of %d kinds", len(rule.([]any)))
+			}
 		default:
 			no("is under the keyword %q, which nobody checks", keyword)
 		}
@@ -228,6 +233,9 @@ func TestSchemasRefuseABodyThatLacksAFieldOrHasAnotherType(t *testing.T) {
 			refused("no "+name.(string), b)
 		}
 		dataSchema := s["properties"].(object)["data"].(object)
+		if kinds, ok := dataSchema["anyOf"].([]any); ok {
+			dataSchema = kinds[0].(object)
+		}
 		for _, name := range dataSchema["required"].([]any) {
 			b := body()
 			delete(data(b), name.(string))

@@ -22,5 +22,5 @@ type Difference struct {
 // Money is an amount.
 type Money struct {
 	Value    string `json:"value" doc:"The amount, in decimals."`
-	Currency string `json:"currency" doc:"The currency: ISO 4217."`
+	Currency string `json:"currency,omitzero" doc:"The currency: ISO 4217. Absent when the platform didn't say it."`
 }

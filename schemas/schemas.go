@@ -106,9 +106,18 @@ type Definition struct {
 	Data    Data   // a zero value of the data's type
 }
 
+// Or returns a zero value of other data that events of this type can have,
+// because platforms know different things of the same; nil if there is none.
+func (d Definition) Or() Data {
+	if d.Type == SubscriptionRejected {
+		return Asset{}
+	}
+	return nil
+}
+
 // definitions lists every type. Within version 1 of a type, fields are only
 // added.
-var definitions = slices.Concat(entryDefinitions, contractDefinitions, feedDefinitions, operatorDefinitions, investorDefinitions)
+var definitions = slices.Concat(entryDefinitions, contractDefinitions, feedDefinitions, operatorDefinitions, investorDefinitions, assetDefinitions, securityDefinitions, failureDefinitions)
 
 var entryDefinitions = []Definition{
 	{ProcessQueued, "A transaction waits to be executed.", Process{}},
