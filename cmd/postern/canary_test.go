@@ -43,9 +43,10 @@ func doomed() {
 	for i := range all {
 		normalize := all[i].Normalize
 		all[i].Normalize = func(d handlers.Delivery) (handlers.Output, error) {
+			at := bytes.Index(d.Payload, []byte(panicsAt))
 			switch {
-			case bytes.Contains(d.Payload, []byte(panicsAt)):
-				panic(fmt.Sprintf("no idea what this is: %s", d.Payload))
+			case at >= 0: // with what follows soon, as long texts are cut
+				panic(fmt.Sprintf("no idea what this is: %s", d.Payload[at:]))
 			case bytes.Contains(d.Payload, []byte(diesOf)):
 				os.Exit(9)
 			}
