@@ -40,6 +40,34 @@ func BenchmarkPublish(b *testing.B) {
 	}
 }
 
+// BenchmarkStore measures what pollers remember, one by one and in batches, and
+// what a key that has moved on costs the others.
+func BenchmarkStore(b *testing.B) {
+	for _, c := range []struct {
+		size  int
+		moved bool
+	}{{1, false}, {15, false}, {16, false}, {100, false}, {500, false}, {500, true}} {
+		b.Run(fmt.Sprintf("puts=%d/moved=%v", c.size, c.moved), func(b *testing.B) {
+			bus := bustest.Server(b, func(cfg *bus.Config) { cfg.MaxStore = 50 << 30 })
+			b.ReportAllocs()
+			b.ResetTimer()
+			for n := 0; n < b.N; n += c.size {
+				all := puts(n, min(n+c.size, b.N)-1)
+				for i := range all {
+					all[i].Value = make([]byte, 500)
+				}
+				if c.moved {
+					all[len(all)/2].Base = 1 << 40
+				}
+				if _, err := bus.Store(b.Context(), schemas.BucketState, all); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "puts/s")
+		})
+	}
+}
+
 // BenchmarkFollow measures how fast the index catches up.
 func BenchmarkFollow(b *testing.B) {
 	bus := bustest.Server(b)

@@ -28,9 +28,17 @@ var forbidden = []struct{ subject, payload, reply string }{
 	{subject: "postern.replay.r1.acme"},
 	{subject: "$KV.postern_state.acme"},
 	{subject: "$KV.postern_leases.acme"},
+	{subject: "$KV.postern_cursors.acme"},
 
 	{subject: "$JS.API.STREAM.DELETE.POSTERN_EVENTS"},
 	{subject: "$JS.API.STREAM.DELETE.KV_postern_state"},
+	{subject: "$JS.API.STREAM.PURGE.KV_postern_state"},
+	{subject: "$JS.API.STREAM.PURGE.KV_postern_leases", payload: `{"filter":"$KV.postern_leases.acme"}`},
+	{subject: "$JS.API.STREAM.UPDATE.KV_postern_leases", payload: `{"name":"KV_postern_leases","subjects":["$KV.postern_leases.>"],"storage":"file","max_msgs_per_subject":5}`},
+	{subject: "$JS.API.STREAM.MSG.DELETE.KV_postern_state", payload: `{"seq":1}`},
+	{subject: "$JS.API.STREAM.SNAPSHOT.KV_postern_state", payload: `{"deliver_subject":"_INBOX.snapshot"}`},
+	{subject: "$JS.API.STREAM.CREATE.KV_mine", payload: `{"name":"KV_mine","subjects":["$KV.mine.>"],"storage":"file"}`},
+	{subject: "$JS.API.STREAM.CREATE.KV_copy", payload: `{"name":"KV_copy","mirror":{"name":"KV_postern_state"},"storage":"file"}`},
 	{subject: "$JS.API.STREAM.PURGE.POSTERN_EVENTS"},
 	{subject: "$JS.API.STREAM.PURGE.POSTERN_RAW"},
 	{subject: "$JS.API.STREAM.UPDATE.POSTERN_EVENTS", payload: `{"name":"POSTERN_EVENTS","subjects":["x"],"storage":"file"}`},
@@ -48,7 +56,15 @@ var forbidden = []struct{ subject, payload, reply string }{
 	{subject: "$JS.API.DIRECT.GET.POSTERN_RAW", payload: `{"seq":1}`},
 	{subject: "$JS.API.DIRECT.GET.POSTERN_RAW.postern.raw.acme"},
 	{subject: "$JS.API.DIRECT.GET.POSTERN_RESTRICTED", payload: `{"seq":1}`},
+	{subject: "$JS.API.STREAM.INFO.KV_postern_leases", payload: `{"subjects_filter":">"}`},
+	{subject: "$JS.API.STREAM.INFO.KV_postern_cursors"},
+	{subject: "$JS.API.STREAM.MSG.GET.KV_postern_state", payload: `{"last_by_subj":"$KV.postern_state.acme"}`},
+	{subject: "$JS.API.STREAM.MSG.GET.KV_postern_leases", payload: `{"seq":1}`},
+	{subject: "$JS.API.STREAM.MSG.GET.POSTERN_EVENTS", payload: `{"last_by_subj":"$KV.postern_state.acme"}`},
 	{subject: "$JS.API.DIRECT.GET.KV_postern_state.$KV.postern_state.acme"},
+	{subject: "$JS.API.DIRECT.GET.KV_postern_state", payload: `{"multi_last":["$KV.postern_state.>"]}`},
+	{subject: "$JS.API.DIRECT.GET.KV_postern_leases", payload: `{"seq":1}`},
+	{subject: "$JS.API.DIRECT.GET.POSTERN_EVENTS.$KV.postern_state.acme"},
 	{subject: "$JS.API.ACCOUNT.PURGE.POSTERN"},
 	{subject: "$JS.API.META.LEADER.STEPDOWN"},
 	{subject: "$JS.API.SERVER.REMOVE", payload: `{"peer":"postern"}`},
@@ -58,6 +74,10 @@ var forbidden = []struct{ subject, payload, reply string }{
 	{subject: "$JS.API.CONSUMER.CREATE.POSTERN_EVENTS.spy", payload: consumerRequest("POSTERN_RAW", `"name":"spy","ack_policy":"none"`)},
 	{subject: "$JS.API.CONSUMER.DURABLE.CREATE.POSTERN_RESTRICTED.spy", payload: consumerRequest("POSTERN_RESTRICTED", `"durable_name":"spy","ack_policy":"none"`)},
 	{subject: "$JS.API.CONSUMER.CREATE.KV_postern_state.spy", payload: consumerRequest("KV_postern_state", `"name":"spy","ack_policy":"none"`)},
+	{subject: "$JS.API.CONSUMER.CREATE.KV_postern_leases.spy.$KV.postern_leases.>", payload: consumerRequest("KV_postern_leases", `"name":"spy","filter_subject":"$KV.postern_leases.>","ack_policy":"none"`)},
+	{subject: "$JS.API.CONSUMER.DURABLE.CREATE.KV_postern_cursors.spy", payload: consumerRequest("KV_postern_cursors", `"durable_name":"spy","ack_policy":"none"`)},
+	{subject: "$JS.API.CONSUMER.CREATE.POSTERN_EVENTS.spy2", payload: consumerRequest("KV_postern_state", `"name":"spy2","ack_policy":"none"`)},
+	{subject: "$JS.API.CONSUMER.LIST.KV_postern_state"},
 	{subject: "$JS.API.CONSUMER.LIST.POSTERN_EVENTS"},
 	{subject: "$JS.API.CONSUMER.NAMES.POSTERN_EVENTS"},
 	{subject: "$JS.API.CONSUMER.PAUSE.POSTERN_EVENTS.follow-up", payload: `{"pause_until":"2030-01-01T00:00:00Z"}`},
@@ -79,6 +99,7 @@ var forbidden = []struct{ subject, payload, reply string }{
 	{subject: "$JS.API.CONSUMER.CREATE.POSTERN_EVENTS.push6", payload: consumerRequest("POSTERN_EVENTS", `"name":"push6","deliver_subject":"_INBOX.*","ack_policy":"none"`)},
 	{subject: "$JS.API.CONSUMER.MSG.NEXT.POSTERN_EVENTS.own", payload: `{"batch":3,"no_wait":true}`, reply: "postern.raw.acme"},
 	{subject: "$JS.API.CONSUMER.MSG.NEXT.POSTERN_EVENTS.own", payload: `{"batch":3,"no_wait":true}`, reply: "$JS.API.STREAM.PURGE.POSTERN_RAW"},
+	{subject: "$JS.API.CONSUMER.MSG.NEXT.POSTERN_EVENTS.own", payload: `{"batch":3,"no_wait":true}`, reply: "$KV.postern_leases.acme"},
 	{subject: "$JS.API.CONSUMER.MSG.NEXT.POSTERN_EVENTS.own", payload: `{"batch":3,"no_wait":true}`, reply: "_gate.READER_1.out._INBOX.x"},
 	{subject: "$JS.API.DIRECT.GET.POSTERN_EVENTS", payload: `{"seq":1}`, reply: "postern.raw.acme"},
 	{subject: "$JS.API.STREAM.INFO.POSTERN_EVENTS", reply: "$KV.postern_state.acme"},
@@ -112,8 +133,8 @@ func TestReadersCanOnlyRead(t *testing.T) {
 	for _, s := range schemas.Streams() {
 		publish(t, b, s, event(s, "e1"), event(s, "e2"))
 	}
-	if _, err := admin.Publish(t.Context(), "$KV.postern_state.acme", []byte("state")); err != nil {
-		t.Fatal(err)
+	for _, bucket := range []string{schemas.BucketState, schemas.BucketCursors, schemas.BucketLeases} {
+		store(t, b, bucket, schemas.Put{Key: "acme", Value: []byte("secret")})
 	}
 	// Somebody else's consumer, with a message that waits to be acknowledged.
 	followUp, err := admin.CreateConsumer(t.Context(), "POSTERN_EVENTS", jetstream.ConsumerConfig{Durable: "follow-up", AckPolicy: jetstream.AckExplicitPolicy})

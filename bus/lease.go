@@ -197,9 +197,11 @@ func (l *lease) write(ctx context.Context) error {
 	return nil
 }
 
-// release gives the lease back, also when ctx has ended.
+// release gives the lease back, also when ctx has ended. It doesn't try for long:
+// the lease ends by itself soon.
 func (l *lease) release(ctx context.Context) {
-	ctx = context.WithoutCancel(ctx)
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), l.b.lease.renewal, errTimeout)
+	defer cancel()
 	purge := func() error {
 		_, err := l.b.putOnce(ctx, l.message(nats.Header{
 			headerOperation:        {operationPurge},
