@@ -19,3 +19,6 @@ func (s *Server) Handle(method, path string, role Role) {
 		return c.String(http.StatusOK, "done")
 	}, s.Require(role))
 }
+
+// Routes lists what the server answers.
+func (s *Server) Routes() []*echo.Route { return s.http.Handler.(*echo.Echo).Routes() }

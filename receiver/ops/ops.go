@@ -143,6 +143,7 @@ func (s *Server) routes() *echo.Echo {
 	e.GET("/schemas", s.schemaIndex, read)
 	e.GET("/schemas/", s.schemaIndex, read)
 	e.GET("/schemas/:name", s.schema, read)
+	s.documentRoutes(e)
 	e.GET("/api/v1/version", func(c echo.Context) error { return writeJSON(c, s.cfg.Version) }, read)
 	e.GET("/api/v1/tail", s.tail, read)
 	if s.cfg.Triage != nil {
