@@ -1,0 +1,226 @@
+// Package polltest has what stands in for the bus, the journal and the relay
+// in tests of pollers: in memory, in one process, and as strict as they are.
+package polltest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/seed75441868/postern/schemas"
+)
+
+// ErrLost is why the context of who holds a lease ends when it is lost.
+var ErrLost = errors.New("the lease is lost")
+
+// Bus has buckets, leases and streams in memory. It behaves as package bus
+// does, and can be shared by several receivers. It is safe for concurrent use.
+type Bus struct {
+	mu       sync.Mutex
+	fail     error
+	created  map[string]time.Time
+	buckets  map[string]map[string]schemas.Entry
+	revision uint64
+	leases   map[string]*lease
+	streams  map[schemas.Stream][]schemas.Message
+	loads    int
+	stores   int
+}
+
+type lease struct {
+	holder string
+	end    context.CancelCauseFunc
+}
+
+// NewBus returns a bus whose buckets were just made, and have nothing.
+func NewBus() *Bus {
+	b := &Bus{leases: map[string]*lease{}, streams: map[schemas.Stream][]schemas.Message{}}
+	b.Lose(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))
+	return b
+}
+
+// Lose makes the buckets anew, at a time.
+func (b *Bus) Lose(at time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.created, b.buckets = map[string]time.Time{}, map[string]map[string]schemas.Entry{}
+	for _, name := range []string{schemas.BucketState, schemas.BucketCursors} {
+		b.created[name], b.buckets[name] = at, map[string]schemas.Entry{}
+	}
+	b.revision = 0
+}
+
+// Fail makes everything fail with err, until it is nil.
+func (b *Bus) Fail(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.fail = err
+}
+
+// Load implements the pollers' bus.
+func (b *Bus) Load(ctx context.Context, bucket, key string) (schemas.Entry, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := errors.Join(ctx.Err(), b.fail); err != nil {
+		return schemas.Entry{}, err
+	}
+	b.loads++
+	e, ok := b.buckets[bucket][key]
+	if !ok {
+		return schemas.Entry{Key: key}, nil
+	}
+	e.Value = bytes.Clone(e.Value)
+	return e, nil
+}
+
+// Each implements the pollers' bus.
+func (b *Bus) Each(ctx context.Context, bucket, prefix string, fn func(schemas.Entry) error) error {
+	if prefix != "" && !strings.HasSuffix(prefix, ".") {
+		return errors.New("a prefix must be whole tokens")
+	}
+	b.mu.Lock()
+	err := errors.Join(ctx.Err(), b.fail)
+	entries := make([]schemas.Entry, 0, len(b.buckets[bucket]))
+	for key, e := range b.buckets[bucket] {
+		if strings.HasPrefix(key, prefix) {
+			entries = append(entries, e)
+		}
+	}
+	b.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(entries, func(a, b schemas.Entry) int { return int(a.Revision) - int(b.Revision) })
+	for _, e := range entries {
+		if err := fn(e); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// Store implements the pollers' bus.
+func (b *Bus) Store(ctx context.Context, bucket string, puts []schemas.Put) ([]uint64, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := errors.Join(ctx.Err(), b.fail); err != nil {
+		return nil, err
+	}
+	revisions := make([]uint64, len(puts))
+	for i, p := range puts {
+		if b.buckets[bucket][p.Key].Revision != p.Base {
+			continue
+		}
+		b.revision++
+		b.stores++
+		revisions[i] = b.revision
+		b.buckets[bucket][p.Key] = schemas.Entry{Key: p.Key, Value: bytes.Clone(p.Value), Revision: b.revision}
+	}
+	return revisions, nil
+}
+
+// BucketCreated implements the pollers' bus.
+func (b *Bus) BucketCreated(ctx context.Context, bucket string) (time.Time, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.created[bucket], errors.Join(ctx.Err(), b.fail)
+}
+
+// Publish implements the pollers' bus.
+func (b *Bus) Publish(ctx context.Context, stream schemas.Stream, msgs []schemas.Message) ([]uint64, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := errors.Join(ctx.Err(), b.fail); err != nil {
+		return nil, err
+	}
+	seqs := make([]uint64, len(msgs))
+	for i, m := range msgs {
+		at := slices.IndexFunc(b.streams[stream], func(old schemas.Message) bool { return old.ID == m.ID })
+		if at < 0 {
+			at = len(b.streams[stream])
+			b.streams[stream] = append(b.streams[stream], m)
+		}
+		seqs[i] = uint64(at + 1)
+	}
+	return seqs, nil
+}
+
+// Published returns the ids of what a stream has, in order.
+func (b *Bus) Published(stream schemas.Stream) []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var ids []string
+	for _, m := range b.streams[stream] {
+		ids = append(ids, m.ID)
+	}
+	return ids
+}
+
+// Hold implements the pollers' bus.
+func (b *Bus) Hold(ctx context.Context, name, holder string, fn func(ctx context.Context) error) (bool, error) {
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	l := &lease{holder: holder, end: end}
+	b.mu.Lock()
+	if err := errors.Join(ctx.Err(), b.fail); err != nil {
+		b.mu.Unlock()
+		return false, err
+	}
+	if b.leases[name] != nil {
+		b.mu.Unlock()
+		return false, nil
+	}
+	b.leases[name] = l
+	b.mu.Unlock()
+	defer func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if b.leases[name] == l {
+			delete(b.leases, name)
+		}
+	}()
+	return true, fn(ctx)
+}
+
+// Holders returns who has which lease.
+func (b *Bus) Holders() map[string]string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	holders := map[string]string{}
+	for name, l := range b.leases {
+		holders[name] = l.holder
+	}
+	return holders
+}
+
+// Take takes a lease away from who has it. Whether that one is told is up to
+// the caller: a process that was stopped doesn't know.
+func (b *Bus) Take(name string, told bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if l := b.leases[name]; l != nil {
+		delete(b.leases, name)
+		if told {
+			l.end(ErrLost)
+		}
+	}
+}
+
+// Counts returns how many entries were loaded one by one, and stored.
+func (b *Bus) Counts() (loads, stores int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.loads, b.stores
+}
+
+// Entries returns what a bucket has.
+func (b *Bus) Entries(bucket string) map[string]schemas.Entry {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return maps.Clone(b.buckets[bucket])
+}

@@ -1,0 +1,169 @@
+package poll
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/seed75441868/postern/handlers"
+)
+
+// Errors of pollers that say what can't be. They hold no value.
+var (
+	errKey   = errors.New("an entity without a key was seen")
+	errState = errors.New("the state of an entity is not JSON")
+)
+
+// scan is one scan of a poller. It implements [handlers.Scan].
+type scan struct {
+	ctx      context.Context // the scan's, for Tell
+	p        *poller
+	number   uint32
+	began    time.Time
+	previous time.Time
+
+	sightings int
+	otherwise map[string]*sighting
+	order     []*sighting // those, as they were seen first
+	evidence  map[string]jsontext.Value
+	complete  []string
+
+	told     int
+	cursor   *entry
+	advanced jsontext.Value
+}
+
+// sighting is an entity that is not as it is known.
+type sighting struct {
+	key, home string
+	container string
+	state     jsontext.Value
+	sum       digest
+	dropped   bool // it is as it is known after all
+}
+
+func newScan(ctx context.Context, p *poller, began time.Time) *scan {
+	return &scan{
+		ctx: ctx, p: p, number: p.book.begin(), began: began, previous: p.previous,
+		otherwise: map[string]*sighting{},
+	}
+}
+
+func (s *scan) Began() time.Time    { return s.began }
+func (s *scan) Previous() time.Time { return s.previous }
+
+func (s *scan) Saw(seen handlers.Sighting) error {
+	if seen.Key == "" {
+		return errKey
+	}
+	s.sightings++
+	sum := digestOf(seen.State)
+	home, known, same := s.p.book.saw(s.number, s.began, seen, sum)
+	o := s.otherwise[seen.Key]
+	if same {
+		// The last sighting holds: a list that moves while it is read may show
+		// one on two pages.
+		if o != nil {
+			o.dropped = true
+			delete(s.otherwise, seen.Key)
+		}
+		return nil
+	}
+	if o == nil {
+		o = &sighting{key: seen.Key, container: seen.Container}
+		s.otherwise[seen.Key] = o
+		s.order = append(s.order, o)
+	}
+	if known && seen.Container == home {
+		o.container = home
+	}
+	o.state, o.sum = bytes.Clone(seen.State), sum
+	return nil
+}
+
+func (s *scan) Complete(container string) error {
+	if container != "" && !slices.Contains(s.complete, container) {
+		s.complete = append(s.complete, container)
+	}
+	return nil
+}
+
+func (s *scan) Missing(container string, fn func(key string) error) error {
+	for _, key := range s.p.book.missing(container, s.number, s.otherwise) {
+		if err := fn(key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *scan) Missed(key string, evidence jsontext.Value) error {
+	if s.evidence == nil {
+		s.evidence = map[string]jsontext.Value{}
+	}
+	v, err := asStored(evidence)
+	if err != nil {
+		return err
+	}
+	s.evidence[key] = v
+	return nil
+}
+
+func (s *scan) Records(ctx context.Context, role string, fn func(key string, r handlers.Record) error) error {
+	return s.p.eachRecord(ctx, func(_ uint64, r handlers.Record) error {
+		if r.Parts[role].State == nil {
+			return nil
+		}
+		return fn(r.Key, r)
+	})
+}
+
+func (s *scan) Record(ctx context.Context, key string) (handlers.Record, error) {
+	_, r, err := s.p.loadRecord(ctx, key)
+	return r, err
+}
+
+func (s *scan) Tell(f handlers.Fact) error {
+	d := s.p.delivery(f.Payload)
+	d.Role, d.Sent = f.Role, f.Sent
+	if _, err := s.p.cfg.Journal.Append(s.ctx, d, f.TransportID, f.Content); err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	s.told++
+	return nil
+}
+
+func (s *scan) Cursor(ctx context.Context) (jsontext.Value, error) {
+	if s.cursor == nil {
+		e, err := s.p.loadCursor(ctx, s.p.cursorKey())
+		if err != nil {
+			return nil, err
+		}
+		s.cursor = &e
+	}
+	return s.cursor.cursor, nil
+}
+
+func (s *scan) Advance(cursor jsontext.Value) error {
+	v, err := asStored(cursor)
+	s.advanced = v
+	return err
+}
+
+// asStored returns a value as it comes back from where it is stored.
+func asStored(v jsontext.Value) (jsontext.Value, error) {
+	if len(v) == 0 {
+		return nil, nil
+	}
+	b, err := json.Marshal(v, json.Deterministic(true))
+	if err != nil {
+		return nil, errState // the library's errors quote values
+	}
+	return b, nil
+}

@@ -1,0 +1,315 @@
+package poll
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/seed75441868/postern/handlers"
+	"github.com/seed75441868/postern/schemas"
+)
+
+// want is a change that a scan found, before what the bus has was looked at.
+type want struct {
+	key       string
+	container string
+	state     jsontext.Value // nil: it is absent
+	sum       digest         // of state
+	revision  uint64         // of the entry that the absence is about
+	evidence  jsontext.Value
+	bootstrap bool
+	from      time.Time // when it was seen last as it was before
+}
+
+// attempt is a change that was appended to the journal.
+type attempt struct {
+	base    uint64
+	content [32]byte
+	at      time.Time
+	read    bool // the entry was read since, and had still the same revision
+
+	now  uint64 // what was read
+	part handlers.Part
+}
+
+// again is how long a change that was appended and not told, because it went
+// into quarantine, is not appended once more.
+const again = time.Hour
+
+// result is what came of a scan.
+type result struct {
+	seen, changed, absent, told int
+	suspect                     []Suspicion
+}
+
+// settle appends what a scan found different, and after that that containers
+// were seen. failed says that the scan did not end well.
+func (s *scan) settle(ctx context.Context, failed bool) (result, error) {
+	r := result{seen: s.sightings, told: s.told}
+	if err := s.marked(ctx); err != nil {
+		return r, err
+	}
+	wants := s.wants(&r)
+	for len(wants) > 0 {
+		n := min(len(wants), 256)
+		if err := s.append(ctx, wants[:n], &r); err != nil {
+			return r, err
+		}
+		wants = wants[n:]
+	}
+	return r, s.appendCursors(ctx, failed)
+}
+
+// marked looks which of the complete containers were seen completely before.
+func (s *scan) marked(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(atOnce)
+	for _, name := range s.p.book.unmarked(s.complete) {
+		g.Go(func() error {
+			e, err := s.p.loadCursor(ctx, s.p.markerKey(name))
+			if err != nil {
+				return err
+			}
+			var m marker
+			if json.Unmarshal(e.cursor, &m) == nil && m.Generation == s.p.loaded {
+				s.p.book.mark(name, time.UnixMilli(m.Began).UTC())
+			}
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+// wants returns what is different: first of what has no container, then
+// container by container, the absent ones last.
+func (s *scan) wants(r *result) []want {
+	b := s.p.book
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	found := map[string][]want{}
+	fresh := map[string]int{} // others than those that are known there
+	for _, o := range s.order {
+		if o.dropped {
+			continue
+		}
+		w := want{key: o.key, container: o.container, state: o.state, sum: o.sum}
+		e := b.entities[o.key]
+		if e != nil && e.seen != 0 {
+			w.from = time.Unix(0, e.seen).UTC()
+		}
+		if e == nil || e.absent || e.home.name != o.container {
+			fresh[o.container]++
+		}
+		found[o.container] = append(found[o.container], w)
+	}
+	wants := found[""]
+	for _, name := range s.complete {
+		c := b.container(name)
+		for _, w := range found[name] {
+			e := b.entities[w.key]
+			if e == nil {
+				w.from = c.last
+			} else {
+				e.missed, e.doubted = 0, false
+			}
+			w.bootstrap = !c.marked
+			wants = append(wants, w)
+		}
+		missing, present := c.missing(s.number, s.otherwise)
+		absent, suspicion := c.judge(missing, present, present-len(missing)+fresh[name])
+		if suspicion != nil {
+			r.suspect = append(r.suspect, *suspicion)
+		}
+		for _, e := range absent {
+			w := want{key: e.key, container: name, revision: e.revision, evidence: s.evidence[e.key]}
+			if e.seen != 0 {
+				w.from = time.Unix(0, e.seen).UTC()
+			}
+			wants = append(wants, w)
+		}
+		c.last = s.began
+	}
+	return wants
+}
+
+// append looks what the bus has of the entities, and appends what is different
+// from that.
+func (s *scan) append(ctx context.Context, wants []want, r *result) error {
+	type now struct {
+		revision uint64
+		record   handlers.Record
+	}
+	found := make([]now, len(wants))
+	g, loading := errgroup.WithContext(ctx)
+	g.SetLimit(atOnce)
+	for i, w := range wants {
+		g.Go(func() (err error) {
+			found[i].revision, found[i].record, err = s.p.loadRecord(loading, w.key)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	var deliveries []handlers.Delivery
+	var contents [][32]byte
+	attempts := map[string]*attempt{}
+	for i, w := range wants {
+		c, different, err := s.change(w, found[i].revision, found[i].record)
+		if err != nil {
+			return err
+		}
+		if !different {
+			continue
+		}
+		a := &attempt{base: c.Base, content: c.Content(), at: s.p.cfg.now()}
+		if old := s.p.appended[w.key]; old != nil && old.base == a.base && old.content == a.content && a.at.Sub(old.at) < again {
+			continue
+		}
+		payload, err := c.Encode()
+		if err != nil {
+			return err
+		}
+		deliveries = append(deliveries, s.p.changed(payload))
+		contents = append(contents, a.content)
+		attempts[w.key] = a
+		if w.state == nil {
+			r.absent++
+		} else {
+			r.changed++
+		}
+	}
+	if err := s.p.cfg.Journal.AppendAll(ctx, deliveries, contents); err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	maps.Copy(s.p.appended, attempts)
+	return nil
+}
+
+// change makes of what is wanted the change of what the bus has, if that
+// isn't so already.
+func (s *scan) change(w want, base uint64, previous handlers.Record) (handlers.Change, bool, error) {
+	role := s.p.spec.Role
+	was := previous.Parts[role]
+	is := handlers.Part{Container: w.container, Since: s.began}
+	if w.state == nil {
+		if base != w.revision || !was.Present() {
+			// Somebody wrote since: whether it is still missed is for the next scan.
+			s.p.took(w.key, base, was)
+			return handlers.Change{}, false, nil
+		}
+		is.State, is.Absent, is.Evidence = was.State, true, w.evidence
+	} else {
+		state, err := asStored(w.state)
+		if err != nil || state == nil {
+			return handlers.Change{}, false, errState
+		}
+		is.State = state
+		if was.Present() && was.Container == is.Container && bytes.Equal(was.State, state) {
+			s.p.took(w.key, base, was)
+			s.p.book.looks(w.key, s.number, s.began, w.sum)
+			return handlers.Change{}, false, nil
+		}
+	}
+	current := handlers.Record{Key: w.key, Revision: previous.Revision + 1, Parts: maps.Clone(previous.Parts)}
+	if current.Parts == nil {
+		current.Parts = map[string]handlers.Part{}
+	}
+	current.Parts[role] = is
+	sum, err := s.p.digest(current)
+	if err != nil {
+		return handlers.Change{}, false, err
+	}
+	from := w.from
+	if was.Since.After(from) {
+		from = was.Since
+	}
+	return handlers.Change{
+		Entry: s.p.stateKey(w.key), Base: base, Key: w.key, Role: role,
+		Previous: previous, Current: current, From: from, To: s.began,
+		Bootstrap: w.bootstrap, Generation: s.p.loaded, Digest: sum,
+	}, true, nil
+}
+
+// digest returns a pseudonym of a record, as two receivers would make it that
+// saw the same: without when they did, and what they were answered when they
+// asked for what was absent.
+func (p *poller) digest(r handlers.Record) (string, error) {
+	parts := map[string]handlers.Part{}
+	for role, part := range r.Parts {
+		part.Since, part.Evidence = time.Time{}, nil
+		parts[role] = part
+	}
+	b, err := json.Marshal(parts, json.Deterministic(true))
+	if err != nil {
+		return "", errState
+	}
+	return p.cfg.Pseudonym(string(b)), nil
+}
+
+// appendCursors appends that containers were seen completely for the first
+// time and, unless the scan failed, how far the poller is.
+func (s *scan) appendCursors(ctx context.Context, failed bool) error {
+	var deliveries []handlers.Delivery
+	var contents [][32]byte
+	add := func(key string, base uint64, cursor jsontext.Value) error {
+		c := handlers.Change{Entry: key, Base: base, Cursor: cursor}
+		payload, err := c.Encode()
+		if err != nil {
+			return err
+		}
+		deliveries = append(deliveries, s.p.changed(payload))
+		contents = append(contents, c.Content())
+		return nil
+	}
+	for _, name := range s.p.book.unmarked(s.complete) {
+		key := s.p.markerKey(name)
+		e, err := s.p.loadCursor(ctx, key)
+		if err != nil {
+			return err
+		}
+		m, err := marker{Generation: s.p.loaded, Began: s.began.UnixMilli()}.encode()
+		if err != nil {
+			return err
+		}
+		if err := add(key, e.revision, m); err != nil {
+			return err
+		}
+	}
+	if s.advanced != nil && !failed {
+		if _, err := s.Cursor(ctx); err != nil {
+			return err
+		}
+		if !bytes.Equal(s.cursor.cursor, s.advanced) {
+			if err := add(s.p.cursorKey(), s.cursor.revision, s.advanced); err != nil {
+				return err
+			}
+		}
+	}
+	if err := s.p.cfg.Journal.AppendAll(ctx, deliveries, contents); err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	return nil
+}
+
+// delivery returns one of this poller.
+func (p *poller) delivery(payload []byte) handlers.Delivery {
+	return handlers.Delivery{
+		Source: p.source, Platform: p.platform, Channel: schemas.ChannelPoll,
+		Role: p.spec.Role, Owner: p.spec.Owner, View: p.spec.View,
+		Received: p.cfg.now(), Payload: payload,
+	}
+}
+
+// changed returns a delivery of a change.
+func (p *poller) changed(payload []byte) handlers.Delivery {
+	d := p.delivery(payload)
+	d.Changes = true
+	return d
+}
