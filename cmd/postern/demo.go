@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -99,6 +101,7 @@ func runDemo(ctx context.Context, p *process, dir string) error {
 	// data.
 	alone := *p
 	alone.environ = nil
+	alone.platforms = reaching(&corastonetest.CertificateHost{}, p.platforms)
 	cfg, err := alone.load([]string{file})
 	if err != nil {
 		return err
@@ -120,10 +123,27 @@ func runDemo(ctx context.Context, p *process, dir string) error {
 		if err := app.bus.Load().Prepare(ctx); err != nil {
 			return err
 		}
+		select {
+		case <-app.subscriptions.caughtUp: // what is asked to be confirmed is confirmed at once
+		case <-ctx.Done():
+			return nil
+		}
 		p.welcome(app, file)
 		return demo{p, app, signer}.run(ctx)
 	})
 	return g.Wait()
+}
+
+// reaching returns platforms whose way to Amazon leads to a stand-in.
+func reaching(sns *corastonetest.CertificateHost, platforms []handlers.Platform) []handlers.Platform {
+	list := slices.Clone(platforms)
+	for i, p := range platforms {
+		list[i].Open = func(name string, settings any, means handlers.Means) (handlers.Source, error) {
+			means.Fetch = sns.Fetch
+			return p.Open(name, settings, means)
+		}
+	}
+	return list
 }
 
 // welcome says what runs and what to try.
@@ -178,22 +198,37 @@ func (d demo) show(ctx context.Context, stream schemas.Stream) error {
 	})
 }
 
+// asking is how a subscription begins: SNS asks whether it is wanted.
+func (d demo) asking(node *corastonetest.Node) (corastonetest.Step, error) {
+	e, err := d.signer.Sign(node.Confirmation(corastonetest.TypeSubscriptionConfirmation))
+	return corastonetest.Step{
+		Name: "SNS asks whether its pushes are wanted", Push: e.Push(), Status: http.StatusOK,
+		Becomes: "platform.push_confirmation_requested; the receiver says yes: platform.push_confirmed",
+	}, err
+}
+
 // push tells one life after the other.
 func (d demo) push(ctx context.Context) error {
 	node := corastonetest.NewNode(d.signer, corastonetest.Topic, uint64(time.Now().UnixNano()))
 	pusher := corastonetest.NewPusher("http://"+d.app.ingressAddr.String()+"/hooks/corastone", netip.AddrFrom4([4]byte{127, 0, 0, 1}))
 	defer pusher.Close()
+	first, err := d.asking(node)
+	if err != nil {
+		return err
+	}
+	steps := []corastonetest.Step{first}
 	for {
-		steps, err := node.Life()
+		life, err := node.Life()
 		if err != nil {
 			return err
 		}
-		err = corastonetest.Tell(ctx, pusher, steps, demoPause, func(s corastonetest.Step, a corastonetest.Answer, err error) {
+		err = corastonetest.Tell(ctx, pusher, append(steps, life...), demoPause, func(s corastonetest.Step, a corastonetest.Answer, err error) {
 			fmt.Fprintf(d.p.stderr, "--> %s: %s, so it becomes %s\n", s.Name, answered(a, err), s.Becomes)
 		})
 		if err != nil {
 			return nil // only ctx ends it
 		}
+		steps = nil
 		fmt.Fprintf(d.p.stderr, "\nThat was a subscription's life. The next one begins in %s.\n\n", demoRest)
 		select {
 		case <-ctx.Done():
@@ -246,6 +281,7 @@ sources:
       topics: ["TOPIC"]
       signature: pinned
       certificates: [demo-sns.pem]
+      confirm_subscriptions: true
 `
 
 // freeAddress returns address if nobody listens there, else the same host with

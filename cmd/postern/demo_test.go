@@ -44,6 +44,8 @@ func TestDemoShowsALifeARefusalAndAQuarantine(t *testing.T) {
 		got = append(got, m[1])
 	}
 	want := []string{
+		"postern.ops.corastone.push_confirmation_requested",
+		"postern.ops.corastone.push_confirmed",
 		"postern.events.corastone.process.succeeded",
 		"postern.events.corastone.orchestration.succeeded",
 		"postern.events.corastone.process.succeeded",

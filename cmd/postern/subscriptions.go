@@ -37,6 +37,8 @@ type subscriptions struct {
 
 	outcomes *prometheus.CounterVec
 
+	caughtUp chan struct{} // closed when everything that was there was read
+
 	mu    sync.Mutex
 	ready bool // everything that was there was read
 	known map[topicOf]*subscription
@@ -92,6 +94,7 @@ type toldOf struct {
 
 // follow reads what is told of subscriptions until ctx ends.
 func (s *subscriptions) follow(ctx context.Context, b *bus.Bus) {
+	var once sync.Once
 	for ctx.Err() == nil {
 		s.mu.Lock()
 		s.ready, s.known = false, map[topicOf]*subscription{}
@@ -111,6 +114,7 @@ func (s *subscriptions) follow(ctx context.Context, b *bus.Bus) {
 			s.mu.Lock()
 			s.ready = true
 			s.mu.Unlock()
+			once.Do(func() { close(s.caughtUp) })
 			s.alert()
 			options.After, options.Follow = last, true
 			err = b.Tail(ctx, options, func(m bus.TailMessage) error {

@@ -38,7 +38,7 @@ func newSubscriptions(a *app) *subscriptions {
 		host = "unknown"
 	}
 	s := &subscriptions{
-		app: a, holder: host, one: make(chan struct{}, 1), wake: make(chan struct{}, 1), known: map[topicOf]*subscription{},
+		app: a, holder: host, one: make(chan struct{}, 1), wake: make(chan struct{}, 1), caughtUp: make(chan struct{}), known: map[topicOf]*subscription{},
 		outcomes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: "postern", Name: "push_confirmations_total",
 			Help: "Tries to confirm a subscription: confirmed, refused (trying again is of no use) or failed.",
