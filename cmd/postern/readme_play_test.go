@@ -35,6 +35,7 @@ type play struct {
 	config    string // README's
 	cert, key string // of the ingress
 	sns       *corastonetest.Signer
+	outside   *outside // where Amazon is
 	scenes    atomic.Uint32
 
 	mu  sync.Mutex
@@ -67,7 +68,7 @@ func (p *play) commands() map[string]func(*testscript.TestScript, bool, []string
 		"ready":   ready,     // waits until the receiver takes and tells
 		"seen":    watched,   // waits until all that was started shows something; pushes meanwhile
 		"end":     end,       // interrupts what was started last
-		"push":    push,      // pushes: event ID, stale, unknown or forged, and how many
+		"push":    push,      // pushes: event ID, confirmation, stale, unknown or forged, and how many
 		"await":   await,     // repeats a command until its output matches
 		"replace": replaceIn, // changes a file
 	}
@@ -106,6 +107,7 @@ func (p *play) setup(env *testscript.Env) error {
 	}
 	for name, text := range map[string]string{
 		"readme.yaml": p.config, "cert.pem": p.cert, "key.pem": p.key, "sns.pem": string(p.sns.Certificate()),
+		"outside.pem": p.outside.ca,
 	} {
 		if err := os.WriteFile(filepath.Join(env.WorkDir, name), []byte(text), 0o600); err != nil {
 			return err
@@ -118,6 +120,8 @@ func (p *play) setup(env *testscript.Env) error {
 	env.Setenv("POSTERN_NATS__EMBEDDED__LISTEN", s.broker)
 	env.Setenv("POSTERN_NATS__EMBEDDED__MAX_STORE", "1GiB")
 	env.Setenv("POSTERN_JOURNAL__RESERVE", "1MiB")
+	env.Setenv("POSTERN_OUTBOUND__PROXY", p.outside.proxy)
+	env.Setenv("POSTERN_OUTBOUND__CA_FILE", filepath.Join(env.WorkDir, "outside.pem"))
 	env.Setenv("POSTERN_SOURCES__CORASTONE__PUSH__ALLOW", "[127.0.0.1]")
 	s.environ = env.Vars
 	return nil
@@ -298,6 +302,8 @@ func push(ts *testscript.TestScript, _ bool, args []string) {
 		switch args[0] {
 		case "stale":
 			e.Timestamp = "2020-01-02T03:04:05.000Z"
+		case "confirmation":
+			e = s.node.Confirmation(corastonetest.TypeSubscriptionConfirmation)
 		case "unknown":
 			e = s.node.Notification(corastonetest.Text(`{"fund":{"fundId":"f-1"}}`))
 		case "forged":

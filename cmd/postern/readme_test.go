@@ -29,6 +29,7 @@ func TestEveryCommandInREADMERuns(t *testing.T) {
 	played := &play{t: t, shown: shown, ran: map[string]bool{}, config: block(t, "yaml")}
 	played.cert, played.key = certificate(t)
 	played.sns = testSigner(t)
+	played.outside = newOutside(t, "sns.us-east-1.amazonaws.com")
 	if !t.Run("script", func(t *testing.T) {
 		testscript.Run(t, testscript.Params{
 			Dir: "testdata/script", Setup: played.setup, Cmds: played.commands(),

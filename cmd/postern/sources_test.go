@@ -23,9 +23,9 @@ type outside struct {
 	sns *corastonetest.CertificateHost
 }
 
-func newOutside(t *testing.T) *outside {
+func newOutside(t *testing.T, names ...string) *outside {
 	t.Helper()
-	o := &outside{world: newWorld(t, snsHost), sns: &corastonetest.CertificateHost{}}
+	o := &outside{world: newWorld(t, append(names, snsHost)...), sns: &corastonetest.CertificateHost{}}
 	o.serve = o.sns
 	return o
 }
