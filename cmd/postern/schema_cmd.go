@@ -33,18 +33,46 @@ receiver serves at /schemas/ too. It needs no configuration.`, `
 				return nil
 			},
 		},
-		&cobra.Command{
-			Use:   "show TYPE",
-			Short: "Prints the JSON Schema of a type",
-			Long: `Prints the JSON Schema of a type's body. The type may be written as it is in
-events (postern.process.succeeded.v1), or without its prefix and version.`,
-			Example: "  postern schema show process.succeeded > process.succeeded.v1.json",
-			Args:    cobra.ExactArgs(1),
-			RunE: func(_ *cobra.Command, args []string) error {
-				return p.showSchema(args[0])
-			},
-		},
+		schemaShowCommand(p),
 	)
+	return cmd
+}
+
+func schemaShowCommand(p *process) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "show TYPE | --asyncapi | --openapi",
+		Short: "Prints the JSON Schema of a type, or what describes all of them",
+		Long: `Prints the JSON Schema of a type's body. The type may be written as it is in
+events (postern.process.succeeded.v1), or without its prefix and version.
+
+--asyncapi prints what is published and where, as AsyncAPI 3.0; --openapi the
+routes of the ops listener, as OpenAPI 3.1. A receiver serves them at
+/asyncapi.json and /openapi.json.`,
+		Example: `  postern schema show process.succeeded > process.succeeded.v1.json
+  postern schema show --asyncapi > asyncapi.json`,
+		Args: cobra.MaximumNArgs(1),
+	}
+	async := cmd.Flags().Bool("asyncapi", false, "print the AsyncAPI document")
+	open := cmd.Flags().Bool("openapi", false, "print the OpenAPI document")
+	cmd.RunE = func(_ *cobra.Command, args []string) error {
+		asked := len(args)
+		for _, flag := range []bool{*async, *open} {
+			if flag {
+				asked++
+			}
+		}
+		switch {
+		case asked != 1:
+			return failf(exitUsage, "`postern schema list` lists the types", "name one type, --asyncapi or --openapi")
+		case *async:
+			_, err := p.stdout.Write(schemas.AsyncAPI())
+			return err
+		case *open:
+			_, err := p.stdout.Write(schemas.OpenAPI())
+			return err
+		}
+		return p.showSchema(args[0])
+	}
 	return cmd
 }
 

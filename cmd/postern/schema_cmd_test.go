@@ -34,3 +34,16 @@ func TestSchemaShowsEveryTypeThatIsListed(t *testing.T) {
 		t.Errorf("no type: exit code %d", code)
 	}
 }
+
+func TestSchemaShowsWhatDescribesAllOfThem(t *testing.T) {
+	for flag, want := range map[string][]byte{"--asyncapi": schemas.AsyncAPI(), "--openapi": schemas.OpenAPI()} {
+		if code, stdout, stderr := command(t, nil, "schema", "show", flag); code != exitOK || stdout != string(want) {
+			t.Errorf("%s: exit code %d, %d bytes: %s", flag, code, len(stdout), stderr)
+		}
+	}
+	for _, args := range [][]string{{}, {"--asyncapi", "--openapi"}, {"--openapi", "process.succeeded"}} {
+		if code, _, stderr := command(t, nil, append([]string{"schema", "show"}, args...)...); code != exitUsage || !strings.Contains(stderr, "next: ") {
+			t.Errorf("%q: exit code %d: %s", args, code, stderr)
+		}
+	}
+}
