@@ -20,7 +20,7 @@ type Investor struct {
 	TokenID     string `json:"tokenId" validate:"required,max=200" doc:"The token's id."`
 	CandidateID string `json:"candidateId" validate:"required,max=200" doc:"The platform's id of the investor, for this token."`
 
-	NativeStatus      *string         `json:"nativeStatus" validate:"omitempty,max=200" doc:"The status, in the platform's word."`
+	NativeStatus      *string         `json:"nativeStatus" validate:"omitempty,max=200" doc:"The status, in the platform's word; of an investor that is absent, the last one."`
 	PreviousStatus    *string         `json:"previousStatus" validate:"omitempty,max=200" doc:"The status before, if it is another one."`
 	CurrentSection    *string         `json:"currentSection" validate:"omitempty,max=200" doc:"The section of the onboarding that the investor is in."`
 	KYCStatus         *string         `json:"kycStatus" validate:"omitempty,max=200" doc:"The status of the KYC, in the platform's word."`
