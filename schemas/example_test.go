@@ -109,6 +109,8 @@ func exampleEvent(t *testing.T, d Definition) Event {
 		exampleSecurity(&e)
 	case Failure, ErrorDetails:
 		exampleFailure(&e)
+	case OfferingFlags, Access, Grant:
+		e = accessExample(d, e)
 	default:
 		t.Fatalf("%s: its JSON Schema needs an example", d.Type)
 	}
