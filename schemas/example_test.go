@@ -111,6 +111,8 @@ func exampleEvent(t *testing.T, d Definition) Event {
 		exampleFailure(&e)
 	case OfferingFlags, Access, Grant:
 		e = accessExample(d, e)
+	case PollFailure, PollRecovery, AuthFailure, ScanSuspicion:
+		e = pollExample(d, e)
 	default:
 		t.Fatalf("%s: its JSON Schema needs an example", d.Type)
 	}

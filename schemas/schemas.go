@@ -117,7 +117,7 @@ func (d Definition) Or() Data {
 
 // definitions lists every type. Within version 1 of a type, fields are only
 // added.
-var definitions = slices.Concat(entryDefinitions, contractDefinitions, feedDefinitions, operatorDefinitions, investorDefinitions, assetDefinitions, securityDefinitions, failureDefinitions, offeringFlagDefinitions, accessDefinitions)
+var definitions = slices.Concat(entryDefinitions, contractDefinitions, feedDefinitions, pollDefinitions, operatorDefinitions, investorDefinitions, assetDefinitions, securityDefinitions, failureDefinitions, offeringFlagDefinitions, accessDefinitions)
 
 var entryDefinitions = []Definition{
 	{ProcessQueued, "A transaction waits to be executed.", Process{}},
