@@ -94,32 +94,32 @@ type toldOf struct {
 
 // follow reads what is told of subscriptions until ctx ends.
 func (s *subscriptions) follow(ctx context.Context, b *bus.Bus) {
+	options := bus.TailOptions{Stream: schemas.StreamOps}
+	for _, t := range []schemas.Type{schemas.PlatformConfirmationRequested, schemas.PlatformPushConfirmed, schemas.PlatformPushEnded} {
+		options.Subjects = append(options.Subjects, schemas.StreamOps.Prefix()+".*."+t.Event())
+	}
 	var once sync.Once
 	for ctx.Err() == nil {
 		s.mu.Lock()
 		s.ready, s.known = false, map[topicOf]*subscription{}
 		s.mu.Unlock()
-		var last uint64
-		options := bus.TailOptions{Stream: schemas.StreamOps}
-		for _, t := range []schemas.Type{schemas.PlatformConfirmationRequested, schemas.PlatformPushConfirmed, schemas.PlatformPushEnded} {
-			options.Subjects = append(options.Subjects, schemas.StreamOps.Prefix()+".*."+t.Event())
-		}
-		hear := func(m bus.TailMessage) error {
-			last = m.Seq
+		options.After, options.Follow = 0, false
+		err := b.Tail(ctx, options, func(m bus.TailMessage) error {
+			options.After = m.Seq
 			s.hear(m)
 			return nil
-		}
-		err := b.Tail(ctx, options, hear)
+		})
 		if err == nil {
 			s.mu.Lock()
 			s.ready = true
 			s.mu.Unlock()
 			once.Do(func() { close(s.caughtUp) })
 			s.alert()
-			options.After, options.Follow = last, true
+			options.Follow = true
 			err = b.Tail(ctx, options, func(m bus.TailMessage) error {
-				defer s.alert()
-				return hear(m)
+				s.hear(m)
+				s.alert()
+				return nil
 			})
 		}
 		if ctx.Err() == nil {
