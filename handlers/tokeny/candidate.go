@@ -40,7 +40,7 @@ func (*skipped) UnmarshalJSONFrom(dec *jsontext.Decoder) error { return dec.Skip
 
 // tracked is what is remembered of an investor. Hashes are pseudonyms.
 type tracked struct {
-	Status         string `json:"status,omitempty"`
+	Status         string `json:"status"` // never left out: an empty object would be
 	Section        string `json:"section,omitempty"`
 	KYCStatus      string `json:"kycStatus,omitempty"`
 	KYCProvider    string `json:"kycProvider,omitempty"`
@@ -59,7 +59,7 @@ type tracked struct {
 // holding is what a list of holders said of an investor. It is the evidence of
 // one that was looked for there in vain, too.
 type holding struct {
-	Found  *bool  `json:"found,omitempty"`  // nil: not all holders could be read
+	Found  *bool  `json:"found"`            // nil: not all holders could be read
 	Status string `json:"status,omitempty"` // the holder's, if it says one
 	Code   int64  `json:"code,omitempty"`   // what the platform answered instead of a list
 }
