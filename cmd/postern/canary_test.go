@@ -269,11 +269,9 @@ func (a *aviary) notify(message string) {
 // data that was asked for.
 func (a *aviary) tool(code int, data bool, args ...string) string {
 	a.t.Helper()
-	cmd := a.command(args...)
+	args = append(args, "-c", a.file, "-c", filepath.Join(a.dir, "more.yaml"))
 	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	_ = cmd.Run() // the exit code says it
-	if got := cmd.ProcessState.ExitCode(); got != code {
+	if got := run(a.t.Context(), args, nil, &stdout, &stderr, []string{"NO_COLOR=1"}); got != code {
 		a.t.Errorf("%s: exit code %d, want %d\n%s%s", args, got, code, &stdout, &stderr)
 	}
 	if data {
