@@ -66,5 +66,4 @@ type Evidence struct {
 	AbsentSince string  `json:"absentSince" doc:"Since when it is known to be absent: RFC 3339."`
 	Owner       *string `json:"owner" doc:"Whose list showed it; null unless an issuer's did."`
 	Bucket      *string `json:"bucket" doc:"The bucket of the compliance status that was read last; null when none was read or there is no record."`
-	Asked       *string `json:"asked" doc:"When the compliance status was read last: RFC 3339; null when it was not."`
 }

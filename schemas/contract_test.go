@@ -25,9 +25,9 @@ func exampleContract(e Event) Event {
 	case SubscriptionAgentApproved:
 		c.Evidence = &Evidence{By: "issuer_list", AbsentSince: "2026-04-14T10:18:30.000Z", Owner: str("77")}
 	case SubscriptionRejected:
-		c.Evidence = &Evidence{By: "compliance_status", AbsentSince: "2026-04-14T10:18:30.000Z", Bucket: str("rejected"), Asked: str("2026-04-14T10:20:30.000Z")}
+		c.Evidence = &Evidence{By: "compliance_status", AbsentSince: "2026-04-14T10:18:30.000Z", Bucket: str("rejected")}
 	case SubscriptionUndetermined:
-		c.Evidence = &Evidence{By: "deadline", AbsentSince: "2026-04-11T10:18:30.000Z", Bucket: str("released"), Asked: str("2026-04-14T10:20:30.000Z")}
+		c.Evidence = &Evidence{By: "deadline", AbsentSince: "2026-04-11T10:18:30.000Z", Bucket: str("released")}
 	case SubscriptionComplianceChanged:
 		c.Compliance = &Compliance{Bucket: str("waiting"), Previous: str("released"), Modified: str("2026-04-14T12:20:01+02:00")}
 	}
