@@ -19,6 +19,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/seed75441868/postern/bus/bustest"
 	"github.com/seed75441868/postern/handlers/corastone/corastonetest"
 )
 
@@ -27,6 +28,7 @@ import (
 const asPostern = "TEST_AS_POSTERN"
 
 func TestMain(m *testing.M) {
+	bustest.RunNode()
 	if os.Getenv(asPostern) != "" {
 		if os.Getenv(asDoomed) != "" {
 			doomed()
