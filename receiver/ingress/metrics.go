@@ -1,6 +1,9 @@
 package ingress
 
 import (
+	"iter"
+	"maps"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -55,9 +58,10 @@ func outcomeOf(o journal.Outcome) outcome {
 	}
 }
 
-// unknownSource labels callers that are on no source's list, and those that
-// are on one and push to a path or source that isn't there.
-const unknownSource = "unknown"
+// UnknownSource labels callers that are on no source's list, and those that
+// are on one and push to a path or source that isn't there. No source may have
+// this name.
+const UnknownSource = "unknown"
 
 type metrics struct {
 	deliveries   *prometheus.CounterVec
@@ -100,7 +104,7 @@ func newMetrics(now *atomic.Pointer[roster], own *Certificate) *metrics {
 		},
 	}
 	for _, o := range []outcome{rejectedAddress, rejectedPath} {
-		m.unknown[o] = m.deliveries.WithLabelValues(unknownSource, string(schemas.ChannelPush), o.String())
+		m.unknown[o] = m.deliveries.WithLabelValues(UnknownSource, string(schemas.ChannelPush), o.String())
 	}
 	return m
 }
@@ -189,12 +193,29 @@ func (c *certificates) Collect(ch chan<- prometheus.Metric) {
 				ends[cert.Name] = cert.NotAfter
 			}
 		}
+		label := labels(maps.Keys(ends))
 		for file, end := range ends {
-			ch <- prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue, seconds(end), name, file)
+			ch <- prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue, seconds(end), name, label[file])
 		}
 	}
 	if c.own != nil {
 		ch <- prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue,
 			seconds(c.own.NotAfter()), schemas.ReservedSource, "ingress")
 	}
+}
+
+// labels returns what files are called by: their names without the folders
+// that they are in, as long as that is clear.
+func labels(files iter.Seq[string]) map[string]string {
+	of, count := map[string]string{}, map[string]int{}
+	for file := range files {
+		of[file] = filepath.Base(file)
+		count[of[file]]++
+	}
+	for file, label := range of {
+		if count[label] > 1 {
+			of[file] = file
+		}
+	}
+	return of
 }

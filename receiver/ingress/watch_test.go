@@ -90,12 +90,19 @@ func TestCertificatesOfPushesHaveTheirExpiry(t *testing.T) {
 		c.Sources[0].Push.Certificates = []handlers.Certificate{
 			{Name: "sns.pem", NotAfter: end},
 			{Name: "sns.pem", NotAfter: end.AddDate(1, 0, 0)},
-			{Name: "next.pem", NotAfter: end.AddDate(2, 0, 0)},
+			{Name: "/etc/postern/next.pem", NotAfter: end.AddDate(2, 0, 0)},
+			{Name: "a/same.pem", NotAfter: end.AddDate(3, 0, 0)},
+			{Name: "b/same.pem", NotAfter: end.AddDate(4, 0, 0)},
 		}
 	})
-	v, _ := g.metric(t, "postern_certificate_expiry_timestamp_seconds", map[string]string{"source": "one", "name": "sns.pem"})
-	if v != float64(end.Unix()) {
-		t.Errorf("%v, want %v", v, end.Unix())
+	for name, want := range map[string]time.Time{
+		"sns.pem": end, "next.pem": end.AddDate(2, 0, 0),
+		"a/same.pem": end.AddDate(3, 0, 0), "b/same.pem": end.AddDate(4, 0, 0), // one name is two files'
+	} {
+		v, ok := g.metric(t, "postern_certificate_expiry_timestamp_seconds", map[string]string{"source": "one", "name": name})
+		if !ok || v != float64(want.Unix()) {
+			t.Errorf("%s: %v, want %v", name, v, want.Unix())
+		}
 	}
 }
 
