@@ -41,6 +41,21 @@ func newMetrics(reg prometheus.Registerer, sources []string) *metrics {
 		}, []string{"source", "channel"}),
 	}
 	reg.MustRegister(m.lag)
+	m.begin(sources)
+	for _, stream := range []schemas.Stream{schemas.StreamRaw, schemas.StreamEvents, schemas.StreamRestricted, schemas.StreamOps, schemas.StreamQuarantine} {
+		for _, reason := range []string{"unavailable", "unpublishable"} {
+			m.publishErrors.WithLabelValues(string(stream), reason)
+		}
+	}
+	for _, bucket := range []string{schemas.BucketState, schemas.BucketCursors} {
+		m.publishErrors.WithLabelValues(bucket, "unavailable")
+	}
+	return m
+}
+
+// begin has the counters of sources begin at 0; those that count already go
+// on.
+func (m *metrics) begin(sources []string) {
 	for _, source := range sources {
 		for _, outcome := range []string{"published", "duplicate", "superseded", "quarantined", "parked"} {
 			m.relayed.WithLabelValues(source, outcome)
@@ -51,15 +66,6 @@ func newMetrics(reg prometheus.Registerer, sources []string) *metrics {
 		m.suppressed.WithLabelValues(source, "index")
 		m.drift.WithLabelValues(source)
 	}
-	for _, stream := range []schemas.Stream{schemas.StreamRaw, schemas.StreamEvents, schemas.StreamRestricted, schemas.StreamOps, schemas.StreamQuarantine} {
-		for _, reason := range []string{"unavailable", "unpublishable"} {
-			m.publishErrors.WithLabelValues(string(stream), reason)
-		}
-	}
-	for _, bucket := range []string{schemas.BucketState, schemas.BucketCursors} {
-		m.publishErrors.WithLabelValues(bucket, "unavailable")
-	}
-	return m
 }
 
 // published counts a message that is on the bus.

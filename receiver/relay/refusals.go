@@ -95,10 +95,16 @@ func NewRefusals(cfg RefusalsConfig) *Refusals {
 		}, []string{"source"}),
 	}
 	cfg.Registerer.MustRegister(r.dropped)
-	for _, source := range cfg.Sources {
+	r.Expect(cfg.Sources)
+	return r
+}
+
+// Expect has the counters of sources that came later begin at 0, too. It is
+// safe to call at any time, and to repeat.
+func (r *Refusals) Expect(sources []string) {
+	for _, source := range sources {
 		r.dropped.WithLabelValues(source)
 	}
-	return r
 }
 
 // Refused takes note of a refused push and copies what it needs. It never

@@ -109,6 +109,10 @@ func New(cfg Config) *Relay {
 	}
 }
 
+// Expect has the counters of sources that came later begin at 0, too. It is
+// safe to call at any time, and to repeat.
+func (r *Relay) Expect(sources []string) { r.metrics.begin(sources) }
+
 // Run relays until ctx ends, and then returns nil; what was not told by then
 // is told after the next start. Failures of the bus and the journal are
 // retried for ever.
