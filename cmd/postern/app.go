@@ -51,7 +51,8 @@ type app struct {
 	refusals *relay.Refusals
 	triage   *triage
 	ops      *ops.Server
-	bus      atomic.Pointer[bus.Bus] // nil until it is open
+	bus      atomic.Pointer[bus.Bus]     // nil until it is open
+	relaying atomic.Pointer[relay.Relay] // nil until then, too
 
 	subscriptions *subscriptions
 
@@ -242,13 +243,25 @@ func (a *app) relay(ctx context.Context, opened chan<- *relay.Relay) error {
 		Journal: a.journal, Bus: b, Keys: a.keys, Normalize: normalize, TrimAfter: trimAfter, Sources: a.sourceNames(),
 		Released: a.triage.settled, Registerer: a.registry, Log: a.log,
 	})
+	a.relaying.Store(r)
+	a.expect() // a reload may have been faster
 	opened <- r
 	return r.Run(ctx)
 }
 
+// expect has what counts by source begin at 0 for those that are configured.
+func (a *app) expect() {
+	a.refusals.Expect(a.sourceNames())
+	if r := a.relaying.Load(); r != nil {
+		r.Expect(a.sourceNames())
+	}
+}
+
+// sourceNames lists the sources that are configured now.
 func (a *app) sourceNames() []string {
-	names := make([]string, 0, len(a.cfg.Sources))
-	for _, s := range a.cfg.Sources {
+	sources := a.now.Load().Sources
+	names := make([]string, 0, len(sources))
+	for _, s := range sources {
 		names = append(names, s.Name)
 	}
 	return names

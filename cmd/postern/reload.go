@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -135,6 +136,9 @@ func (a *app) apply(next *Config) error {
 		p := Problem{next.origins.at(path, Position{File: "configuration"}), about(path, err.Error())}
 		return &configError{problems: []Problem{p}}
 	}
+	if path, who := halfApplied(a.cfg, old, next); path != "" {
+		return at(path, fmt.Errorf("needs a restart, and %s changes with it: restart the receiver, or undo one of them", who))
+	}
 	ingressShows, err := a.nextCertificate(a.ingressCertificate, next.Ingress.TLS)
 	if err != nil {
 		return at("ingress.tls", err)
@@ -184,6 +188,7 @@ func (r *reloader) take(next *Config) ops.Reloaded {
 		r.from.level.Set(next.Log.slogLevel())
 	}
 	r.app.now.Store(next)
+	r.app.expect()
 	return done
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"maps"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
@@ -159,6 +160,37 @@ func comeOrGone(before, after int) string {
 	default:
 		return "changed"
 	}
+}
+
+// callers are the settings that say who a caller is. They wait for a restart.
+var callers = []string{"ingress.client_ip", "ingress.trusted_proxies"}
+
+// halfApplied reports whether next says otherwise who a caller is and who may
+// call. The second applied without the first would refuse those who may call
+// before and after it, and what is refused with 403 doesn't come again. It
+// returns the setting that waits and the one that must wait with it, or "".
+func halfApplied(started, old, next *Config) (waits, with string) {
+	for _, setting := range awaiting(started, next) {
+		if slices.Contains(callers, setting) {
+			waits = setting
+			break
+		}
+	}
+	if waits == "" {
+		return "", ""
+	}
+	allowed := map[string][]netip.Prefix{}
+	for _, s := range old.Sources {
+		if s.Opened.Push != nil {
+			allowed[s.Name] = s.Opened.Push.Allow
+		}
+	}
+	for _, s := range next.Sources {
+		if s.Opened.Push != nil && !slices.Equal(s.Opened.Push.Allow, allowed[s.Name]) {
+			return waits, join(join("sources", s.Name), "push.allow")
+		}
+	}
+	return "", ""
 }
 
 // keepUnchanged lets next keep the sources of old that say the same: what they
