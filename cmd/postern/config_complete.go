@@ -80,15 +80,27 @@ func (l *loading) missing(path, file string, err error) {
 	l.faultAt(path, "names %s, which %s", file, unreadable(err))
 }
 
-// private warns if others than its owner can use a file.
+// private warns if others can use a file than its owner, and the group that may
+// read it: who runs the receiver as another user gives it a group.
 func (l *loading) private(file, path string) {
 	info, err := os.Stat(file)
-	if err != nil || runtime.GOOS == "windows" || !info.Mode().IsRegular() {
+	if err != nil || runtime.GOOS == "windows" || !info.Mode().IsRegular() || l.managed(file) {
 		return
 	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+	if mode := info.Mode().Perm(); mode&0o037 != 0 {
 		l.warnAt(path, "names %s, which others may use (mode %04o); run `chmod 600 %s`", file, mode, file)
 	}
+}
+
+// managed reports whether a file is where systemd, containers or Kubernetes put
+// secrets. Who sees them there is not said by their modes.
+func (l *loading) managed(file string) bool {
+	for _, dir := range []string{"/run/credentials", "/run/secrets", "/var/run/secrets", l.environ["CREDENTIALS_DIRECTORY"]} {
+		if dir != "" && inside(dir, file) {
+			return true
+		}
+	}
+	return false
 }
 
 // contents reads a file, or all certificates of a folder by name.

@@ -36,7 +36,7 @@ func writeSchema(w io.Writer, platforms []handlers.Platform) error {
 	sources["type"] = "object"
 	sources["propertyNames"] = schema{
 		"pattern": schemas.SourceName.String(),
-		"not":     schema{"const": schemas.ReservedSource},
+		"not":     schema{"enum": reservedSources},
 	}
 	if len(kinds) > 0 {
 		sources["additionalProperties"] = schema{"anyOf": kinds}

@@ -8,8 +8,12 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/seed75441868/postern/handlers"
+	"github.com/seed75441868/postern/receiver/ingress"
 	"github.com/seed75441868/postern/schemas"
 )
+
+// reservedSources are labels and subject tokens that mean something else.
+var reservedSources = []string{schemas.ReservedSource, ingress.UnknownSource}
 
 // draft is a source whose settings can't be decoded yet: which struct they
 // belong into is known only when all files are read.
@@ -32,7 +36,7 @@ func (d *decoder) sources(n *yaml.Node, path string) {
 		below := join(path, name)
 		d.mark(below, key, value)
 		switch {
-		case name == schemas.ReservedSource:
+		case slices.Contains(reservedSources, name):
 			d.fault(key, below, "is a reserved name; choose another one")
 			return
 		case !schemas.SourceName.MatchString(name):
