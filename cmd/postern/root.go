@@ -39,8 +39,33 @@ Data goes to stdout, everything else to stderr. Exit codes: 0 ok, 1 failed,
 		backupCommand(p),
 		schemaCommand(p),
 		versionCommand(p),
+		completionCommand(p),
 	)
+	root.SetHelpCommand(helpCommand())
+	root.CompletionOptions.DisableDefaultCmd = true // there is ours
 	return root
+}
+
+// helpCommand is cobra's, but for what it says of a command that isn't there.
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Says what a command does",
+		Long:  "Says what a command does, as its --help does.",
+		Example: `  postern help
+  postern help quarantine release`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			about, rest, err := cmd.Root().Find(args)
+			if err != nil {
+				return failf(exitUsage, "see `postern help`", "there is no command %q", strings.Join(args, " "))
+			}
+			if len(rest) > 0 {
+				return missing(about, rest)
+			}
+			about.InitDefaultHelpFlag()
+			return about.Help()
+		},
+	}
 }
 
 // group returns a command that only holds others.
