@@ -80,6 +80,9 @@ type Source struct {
 	FollowUp *FollowUp // nil if no event is followed up
 	History  History   // nil if the platform keeps none
 	Warnings []string
+	// Expires returns when the first of the source's tokens ends, as
+	// [Session.Expires] does. Nil if it has none. It is safe for concurrent use.
+	Expires func() time.Time
 }
 
 // Push is the part of a source that receives.
