@@ -34,6 +34,7 @@ type world struct {
 	drift    []schemas.Drift // what was told of the vocabulary so far
 	payloads [][]byte        // of all deliveries so far
 	tokens   []string
+	secret   string // the password
 }
 
 func newWorld(t testing.TB, tokens ...string) *world {
@@ -47,6 +48,7 @@ func newWorld(t testing.TB, tokens ...string) *world {
 			Now: func() time.Time { return began },
 		}, tokens...),
 		tokens: tokens,
+		secret: password,
 	}
 	w.open(t, w.platform)
 	return w
@@ -68,7 +70,9 @@ func (w *world) open(t testing.TB, handler http.Handler) {
 		w.payloads = append(w.payloads, d.Payload)
 		return out, err
 	}
-	w.Watch = handlerstest.NewWatch(t, p, settings(w.server.URL, w.tokens...), client)
+	s := settings(w.server.URL, w.tokens...)
+	s.API.Password = handlers.NewSecret(w.secret)
+	w.Watch = handlerstest.NewWatch(t, p, s, client)
 }
 
 func settings(url string, tokens ...string) *tokeny.Settings {
