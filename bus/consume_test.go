@@ -3,16 +3,12 @@ package bus_test
 import (
 	"context"
 	"errors"
-	"fmt"
-	"log/slog"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/seed75441868/postern/bus"
@@ -92,13 +88,13 @@ func (c consumption) nothing() {
 }
 
 // made waits until the durable is there.
-func made(t *testing.T, b *bus.Bus, name string) jetstream.Consumer {
+func made(t *testing.T, b *bus.Bus) jetstream.Consumer {
 	t.Helper()
 	js := newJS(t, bus.Conn(b))
 	var c jetstream.Consumer
 	eventually(t, "the durable is there", func() (ok bool) {
 		var err error
-		c, err = js.Consumer(t.Context(), string(schemas.StreamEvents), name)
+		c, err = js.Consumer(t.Context(), string(schemas.StreamEvents), "follow-ups")
 		return err == nil
 	})
 	return c
@@ -109,7 +105,7 @@ func TestConsumeDeliversWhatIsNewUntilItIsDone(t *testing.T) {
 	b := bustest.Server(t)
 	publish(t, b, schemas.StreamEvents, events(schemas.StreamEvents, 1, 5)...)
 	c := startConsuming(t, b, bus.ConsumeOptions{AckWait: time.Second})
-	made(t, b, "follow-ups")
+	made(t, b)
 	publish(t, b, schemas.StreamEvents, on(schemas.StreamEvents, "acme.process.failed.x"), event(schemas.StreamEvents, "e6"))
 	m := c.next()
 	want := event(schemas.StreamEvents, "e6")
@@ -139,7 +135,7 @@ func TestConsumeDeliversWhatIsNewUntilItIsDone(t *testing.T) {
 			t.Errorf("done: %v", err)
 		}
 	}
-	info, err := made(t, b, "follow-ups").Info(t.Context())
+	info, err := made(t, b).Info(t.Context())
 	if err != nil || info.NumAckPending != 0 || info.AckFloor.Stream != 7 || info.Config.MaxDeliver != -1 {
 		t.Errorf("got %+v, %v", info, err)
 	}
@@ -175,7 +171,7 @@ func TestConsumeGivesNoMoreThanMayBePending(t *testing.T) {
 	t.Parallel()
 	b := bustest.Server(t)
 	c := startConsuming(t, b, bus.ConsumeOptions{MaxPending: 3})
-	made(t, b, "follow-ups")
+	made(t, b)
 	publish(t, b, schemas.StreamEvents, events(schemas.StreamEvents, 1, 10)...)
 	first := []bus.Consumed{c.next(), c.next(), c.next()}
 	c.nothing()
@@ -190,7 +186,7 @@ func TestConsumeGivesNoMoreThanMayBePending(t *testing.T) {
 	c.stop()
 	c = startConsuming(t, b, bus.ConsumeOptions{MaxPending: 5, Subjects: []string{"postern.events.acme.process.failed.*", "postern.events.acme.process.succeeded.*"}})
 	eventually(t, "the durable follows the options", func() bool {
-		info, err := made(t, b, "follow-ups").Info(t.Context())
+		info, err := made(t, b).Info(t.Context())
 		return err == nil && info.Config.MaxAckPending == 5 && len(info.Config.FilterSubjects) == 2
 	})
 	publish(t, b, schemas.StreamEvents, on(schemas.StreamEvents, "acme.process.failed.x"))
@@ -215,11 +211,11 @@ func TestConsumeGivesBackWhatNobodyWasTold(t *testing.T) {
 			}
 		})
 	}()
-	made(t, b, "follow-ups")
+	made(t, b)
 	publish(t, b, schemas.StreamEvents, events(schemas.StreamEvents, 1, 20)...)
 	<-began
 	eventually(t, "all are sent", func() bool {
-		info, err := made(t, b, "follow-ups").Info(t.Context())
+		info, err := made(t, b).Info(t.Context())
 		return err == nil && info.NumAckPending == 20
 	})
 	cancel()
@@ -237,7 +233,7 @@ func TestConsumeGoesOnAfterRestarts(t *testing.T) {
 	b := external.Bus()
 	bustest.Prepare(t, b)
 	c := startConsuming(t, b, bus.ConsumeOptions{AckWait: 2 * time.Second})
-	made(t, b, "follow-ups")
+	made(t, b)
 	publish(t, b, schemas.StreamEvents, events(schemas.StreamEvents, 1, 10)...)
 	if diff := cmp.Diff(ids(1, 10), c.ids(10)); diff != "" {
 		t.Error(diff)
@@ -277,7 +273,7 @@ func TestConsumeSurvivesARest(t *testing.T) {
 	t.Parallel()
 	b := bustest.Server(t)
 	c := startConsuming(t, b, bus.ConsumeOptions{})
-	made(t, b, "follow-ups")
+	made(t, b)
 	for i := range 3 {
 		if err := b.Rest(func(string) error { return nil }); err != nil {
 			t.Fatal(err)
@@ -303,7 +299,7 @@ func TestConsumeMakesItsDurableAgain(t *testing.T) {
 		js := newJS(t, bus.Conn(b))
 		publish(t, b, schemas.StreamEvents, on(schemas.StreamEvents, "acme.process.failed.x"))
 		c := startConsuming(t, b, bus.ConsumeOptions{Since: since})
-		made(t, b, "follow-ups")
+		made(t, b)
 		remove := func() {
 			t.Helper()
 			if err := js.DeleteConsumer(t.Context(), string(schemas.StreamEvents), "follow-ups"); err != nil {
@@ -354,7 +350,7 @@ func TestConsumeIsReported(t *testing.T) {
 	t.Parallel()
 	b := bustest.Server(t)
 	c := startConsuming(t, b, bus.ConsumeOptions{MaxPending: 2})
-	made(t, b, "follow-ups")
+	made(t, b)
 	publish(t, b, schemas.StreamEvents, events(schemas.StreamEvents, 1, 7)...)
 	c.next()
 	c.next()
@@ -369,58 +365,5 @@ func TestConsumeIsReported(t *testing.T) {
 	i := slices.IndexFunc(reports, func(r bus.StreamReport) bool { return r.Name == string(schemas.StreamEvents) })
 	if diff := cmp.Diff([]bus.ConsumerReport{{Name: "follow-ups", Pending: 5}}, reports[i].Consumers); diff != "" {
 		t.Error(diff)
-	}
-}
-
-// A reader that chose our durable's name first doesn't keep it, and can do
-// nothing with ours.
-func TestReadersCantHaveOurDurable(t *testing.T) {
-	t.Parallel()
-	var log recorder
-	b := bustest.Server(t, func(cfg *bus.Config) { cfg.Log = slog.New(slog.NewTextHandler(&log, nil)) })
-	nc := bustest.Connect(t, b)
-	js := newJS(t, nc)
-	for i, config := range []jetstream.ConsumerConfig{
-		{Durable: "ours-0", AckPolicy: jetstream.AckExplicitPolicy, FilterSubject: "postern.events.nothing.>"},
-		{Durable: "ours-1", AckPolicy: jetstream.AckExplicitPolicy, DeliverSubject: nats.NewInbox()},
-	} {
-		var err error
-		if config.DeliverSubject == "" {
-			_, err = js.CreateConsumer(t.Context(), string(schemas.StreamEvents), config)
-		} else {
-			_, err = js.CreatePushConsumer(t.Context(), string(schemas.StreamEvents), config)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		name := fmt.Sprintf("ours-%d", i)
-		c := startConsuming(t, b, bus.ConsumeOptions{Durable: name})
-		eventually(t, "the reader's is deleted", func() bool {
-			return strings.Count(log.String(), "is deleted") == i+1
-		})
-		eventually(t, "ours is there", func() bool {
-			ours, err := newJS(t, bus.Conn(b)).Consumer(t.Context(), string(schemas.StreamEvents), name)
-			return err == nil && cmp.Equal(ours.CachedInfo().Config.FilterSubjects, succeeded)
-		})
-		publish(t, b, schemas.StreamEvents, events(schemas.StreamEvents, i+1, i+1)...)
-		if diff := cmp.Diff(ids(i+1, i+1), c.ids(1)); diff != "" {
-			t.Error(diff)
-		}
-		for what, err := range map[string]error{
-			"change": func() error { _, err := js.UpdateConsumer(t.Context(), "POSTERN_EVENTS", config); return err }(),
-			"see":    func() error { _, err := js.Consumer(t.Context(), "POSTERN_EVENTS", name); return err }(),
-			"delete": js.DeleteConsumer(t.Context(), "POSTERN_EVENTS", name),
-		} {
-			if err == nil {
-				t.Errorf("a reader can %s %s", what, name)
-			}
-		}
-		// A name that is ours stays ours while nothing has it.
-		if err := newJS(t, bus.Conn(b)).DeleteConsumer(t.Context(), "POSTERN_EVENTS", name); err != nil {
-			t.Error(err)
-		}
-		if _, err := js.CreateConsumer(t.Context(), "POSTERN_EVENTS", jetstream.ConsumerConfig{Durable: name}); err == nil {
-			t.Errorf("a reader can make %s", name)
-		}
 	}
 }
