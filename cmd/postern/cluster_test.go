@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -19,7 +20,7 @@ import (
 // leads POSTERN_EVENTS is killed and comes back: each fact is told once, none
 // is lost, in the order in which it was pushed.
 func TestLeaderIsKilledAndTwoReceiversTellEachFactOnce(t *testing.T) {
-	pushes, kills := 800, 1
+	pushes, kills := 400, 1
 	if long() {
 		pushes, kills = 12_000, 6
 	}
@@ -40,13 +41,15 @@ func TestLeaderIsKilledAndTwoReceiversTellEachFactOnce(t *testing.T) {
 		share := pushes / (kills + 1)
 		eventually(t, "events are told", func() bool { return stored(t, js) > uint64(kill*share+share/2) })
 		leader := cluster.Leader("POSTERN_EVENTS")
+		before := stored(t, js)
 		cluster.Kill(leader)
 		began := time.Now()
-		before := stored(t, js)
 		eventually(t, "events are told without "+leader, func() bool { return stored(t, js) > before })
 		t.Logf("%s was killed after %d events; the next was there %v later", leader, before, time.Since(began).Round(time.Millisecond))
 		cluster.Start(leader)
-		cluster.Leader("POSTERN_EVENTS") // and all have caught up
+		if kill < kills-1 {
+			cluster.Leader("POSTERN_EVENTS") // when all have caught up
+		}
 	}
 	twins.wait()
 	for _, r := range receivers {
@@ -84,7 +87,9 @@ func TestLeaderIsKilledAndTwoReceiversTellEachFactOnce(t *testing.T) {
 // stored returns how many events are on the bus, 0 if nobody can say.
 func stored(t *testing.T, js jetstream.JetStream) uint64 {
 	t.Helper()
-	s, err := js.Stream(t.Context(), "POSTERN_EVENTS")
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	s, err := js.Stream(ctx, "POSTERN_EVENTS")
 	if err != nil {
 		return 0
 	}
