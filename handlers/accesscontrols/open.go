@@ -1,0 +1,151 @@
+package accesscontrols
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/seed75441868/postern/handlers"
+)
+
+// Where the services are below the API's URL.
+const (
+	accessControls = "/book-building/accesscontrols"
+	dealsService   = "/book-building/deals"
+)
+
+// source is a configured platform. Its pollers share it.
+type source struct {
+	settings  Settings
+	root      string // the API's URL without a slash at its end
+	session   *handlers.Session
+	pseudonym func(string) string
+	directory directory
+	// wrapped says of an endpoint that it wants ids inside an object.
+	wrapped map[string]*atomic.Bool
+
+	mu      sync.Mutex // guards what follows
+	grant   grant
+	spared  bool      // the platform refuses the scope that we could do without
+	checked time.Time // when shared data was seen to be shared
+}
+
+// open makes a source of settings. It reports everything that is wrong with
+// them at once.
+func open(name string, settings any, means handlers.Means) (handlers.Source, error) {
+	s, ok := settings.(*Settings)
+	if !ok {
+		return handlers.Source{}, fmt.Errorf("settings are %T, not those of %s", settings, Name)
+	}
+	warnings, err := s.check()
+	if err != nil {
+		return handlers.Source{}, err
+	}
+	a := &source{
+		settings:  *s,
+		root:      strings.TrimRight(s.API.URL, "/"),
+		pseudonym: means.Pseudonym,
+		wrapped:   map[string]*atomic.Bool{},
+	}
+	a.session = handlers.NewSession(means.Client, a.login)
+	for _, d := range a.documents() {
+		a.wrapped[d.list] = new(atomic.Bool)
+	}
+	return handlers.Source{Name: name, Platform: Name, Pollers: a.pollers(), Warnings: warnings}, nil
+}
+
+func (s *Settings) check() (warnings []string, err error) {
+	var problems []error
+	problem := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
+	if len(s.Tranches) == 0 && len(s.Deals) == 0 && !s.Discover {
+		problem("nothing to watch: set tranches, deals or discover")
+	}
+	for _, list := range []struct {
+		name string
+		ids  []string
+	}{{"tranches", s.Tranches}, {"deals", s.Deals}} {
+		for i, id := range list.ids {
+			if strings.TrimSpace(id) != id || id == "" || strings.Trim(id, ".") == "" {
+				problem("%s[%d] is no id", list.name, i)
+			}
+			if slices.ContainsFunc(list.ids[:i], func(other string) bool { return strings.EqualFold(id, other) }) {
+				problem("%s[%d] is there twice", list.name, i)
+			}
+		}
+	}
+	if s.View != ViewUser && s.View != ViewFull {
+		problem("view is neither user nor full")
+	}
+	if s.Poll != nil && s.Poll.Interval <= 0 {
+		problem("poll.interval must be more than 0")
+	}
+	if s.API == nil {
+		problem("api is missing: it says where CAS is and who asks it")
+		return nil, errors.Join(problems...)
+	}
+	if s.API.ClientID == "" {
+		problem("api.client_id is missing")
+	}
+	if s.API.ClientSecret.Value() == "" {
+		problem("api.client_secret is missing or empty")
+	}
+	for _, at := range []struct{ name, url string }{{"api.url", s.API.URL}, {"api.token_url", s.API.TokenURL}} {
+		u, err := url.Parse(at.url)
+		switch {
+		case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
+			problem("%s must be an https URL", at.name)
+		case u.User != nil || u.RawQuery != "" || u.Fragment != "":
+			problem("%s must have no user, query or fragment", at.name)
+		case u.Scheme == "http" && !loopback(u.Hostname()):
+			warnings = append(warnings, at.name+" is plain http: whoever is on the way can read the secret or the token")
+		}
+	}
+	if s.View == ViewFull {
+		warnings = append(warnings, "view: full asks for the scope accesscontrol-admin, which may also write; Postern only reads")
+	}
+	if s.Shared && (len(s.Deals) > 0 || s.Discover) {
+		warnings = append(warnings, "shared: documents of deals are not read, as CAS has no shared ones; only those of their tranches are")
+	}
+	return warnings, errors.Join(problems...)
+}
+
+func loopback(host string) bool {
+	return host == "localhost" || host == "::1" || strings.HasPrefix(host, "127.")
+}
+
+// pollers lists what this source asks for.
+func (a *source) pollers() []handlers.Poller {
+	interval := time.Minute
+	if p := a.settings.Poll; p != nil {
+		interval = p.Interval.Std()
+	}
+	shared := ""
+	if a.settings.Shared {
+		shared = "shared"
+	}
+	v2 := cmp.Or(shared, string(a.settings.View))
+	if a.settings.Shared && a.settings.View == ViewFull {
+		v2 = "shared-full"
+	}
+	all := []handlers.Poller{
+		{Name: RoleTranchesV1, View: shared, Scan: a.scanTranchesV1},
+		{Name: RoleTranchesV2, View: v2, Scan: a.scanTranchesV2},
+		{Name: RoleGrants, View: shared, Scan: a.scanGrants},
+	}
+	if a.withDeals() && !a.settings.Shared {
+		all = append(all, handlers.Poller{Name: RoleDeals, View: v2, Scan: a.scanDeals})
+	}
+	for i := range all {
+		all[i].Role, all[i].Interval = all[i].Name, interval
+	}
+	return all
+}
+
+// withDeals reports whether the source has to do with deals.
+func (a *source) withDeals() bool { return a.settings.Discover || len(a.settings.Deals) > 0 }
