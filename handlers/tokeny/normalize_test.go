@@ -76,7 +76,7 @@ func TestPayloadsThatAreNoneAreUnusable(t *testing.T) {
 	}
 }
 
-// FuzzNormalize: whatever was delivered becomes valid events or an
+// FuzzNormalize: whatever was delivered becomes events that can be written or an
 // *UnusableError, the same every time.
 func FuzzNormalize(f *testing.F) {
 	const full = `{"status":"pending","section":"Agreements","kycStatus":"pending","kycProvider":"MANUAL","walletHash":"w","walletProvider":"USER_MANAGED","emailHash":"e","identity":"i","investorType":"individual","country":"LUX","createdAt":"2026-03-01T10:00:00Z"}`

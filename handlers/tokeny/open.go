@@ -33,7 +33,7 @@ func open(name string, settings any, means handlers.Means) (handlers.Source, err
 		return handlers.Source{}, err
 	}
 	session := handlers.NewSession(means.Client, signIn(base, s.API.Email, s.API.Password))
-	source := handlers.Source{Name: name, Platform: Name}
+	source := handlers.Source{Name: name, Platform: Name, Expires: session.Expires}
 	for _, token := range tokens {
 		p := &poller{
 			token:     token,
