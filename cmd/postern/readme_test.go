@@ -2,7 +2,9 @@ package main
 
 import (
 	"maps"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -114,14 +116,44 @@ func blocks(text, language string) []string {
 	return list
 }
 
-// block returns README's only block of a language.
+// block returns README's first block of a language.
 func block(t *testing.T, language string) string {
 	t.Helper()
 	list := blocks(readFile(t, readmeFile), language)
-	if len(list) != 1 {
-		t.Fatalf("README has %d blocks of %s, want 1", len(list), language)
+	if len(list) == 0 {
+		t.Fatalf("README has no block of %s", language)
 	}
 	return list[0]
+}
+
+// The first configuration is complete; the others are parts of one, for an
+// external NATS.
+func TestTheConfigurationsInREADMECanBeUsed(t *testing.T) {
+	shown := blocks(readFile(t, readmeFile), "yaml")
+	t.Chdir(t.TempDir())
+	cert, key := certificate(t)
+	for name, text := range map[string]string{
+		"cert.pem": cert, "key.pem": key, "ca.pem": cert, "sns.pem": string(testSigner(t).Certificate()), "nats.password": "correct horse battery",
+		"seal.key": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "pseudonym.key": "ISIjJCUmJygpKissLS4vMDEyMzQ1Njc4OTo7PD0+P0A=",
+		"first.yaml": shown[0],
+	} {
+		write(t, name, text)
+	}
+	check := func(paths ...string) {
+		t.Helper()
+		if _, err := loadConfig(paths, nil, platforms()); err != nil {
+			t.Errorf("%q: %v", paths, err)
+			explain(t.Output(), err)
+		}
+	}
+	check("first.yaml")
+	embedded := regexp.MustCompile(`(?m)^nats: .*\n`)
+	write(t, "rest.yaml", embedded.ReplaceAllString(shown[0], ""))
+	for i, part := range shown[1:] {
+		name := "part" + strconv.Itoa(i) + ".yaml"
+		write(t, name, part)
+		check("rest.yaml", name)
+	}
 }
 
 func TestShellLinesAreReadAsAShellReadsThem(t *testing.T) {
