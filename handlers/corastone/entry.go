@@ -36,7 +36,10 @@ type transaction struct {
 	OrgID             string             `json:"orgId"`
 	BlockchainDetails *blockchainDetails `json:"blockchainDetails"`
 	Details           details            `json:"details"`
-	Unknown           jsontext.Value     `json:",embed"`
+	// The transactions' own list has these too.
+	OrchestrationStartDate moment         `json:"orchestrationStartDate"`
+	GrantedByProcessID     string         `json:"grantedByProcessId"`
+	Unknown                jsontext.Value `json:",embed"`
 }
 
 // blockchainDetails is a transaction's place on the ledger.

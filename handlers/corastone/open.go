@@ -30,15 +30,13 @@ func open(name string, settings any, means handlers.Means, now time.Time) (handl
 	if err != nil {
 		return handlers.Source{}, err
 	}
-	for _, section := range []struct {
-		name string
-		set  bool
-	}{{"api", s.API != nil}, {"poll", s.Poll != nil}, {"follow_up", s.FollowUp != nil}, {"reconcile", s.Reconcile != nil}} {
-		if section.set {
-			warnings = append(warnings, section.name+" has no effect in this version: only pushes are received")
-		}
+	source := handlers.Source{Name: name, Platform: Name, Push: push}
+	more, err := s.openAPI(&source, means)
+	if err != nil {
+		return handlers.Source{}, err
 	}
-	return handlers.Source{Name: name, Platform: Name, Push: push, Warnings: warnings}, nil
+	source.Warnings = append(warnings, more...)
+	return source, nil
 }
 
 func (p *Push) open(means handlers.Means, now time.Time) (*handlers.Push, []string, error) {

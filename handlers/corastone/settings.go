@@ -2,15 +2,15 @@ package corastone
 
 import "github.com/seed75441868/postern/handlers"
 
-// Settings is the configuration of a source. Its sections api, poll, follow_up
-// and reconcile are read and checked, but have no effect yet. The doc tags
-// describe the settings to users.
+// Settings is the configuration of a source. Without api nothing is asked, and
+// poll, follow_up and reconcile have no effect. The doc tags describe the
+// settings to users.
 type Settings struct {
 	Push      *Push      `yaml:"push" doc:"What Corastone may push, and how it is checked."`
-	API       *API       `yaml:"api" doc:"Corastone's Integration API. Has no effect in this version."`
-	Poll      *Poll      `yaml:"poll" doc:"How the Sequencer is read. Has no effect in this version."`
-	FollowUp  *FollowUp  `yaml:"follow_up" doc:"Whether details are asked for when a process ended. Has no effect in this version."`
-	Reconcile *Reconcile `yaml:"reconcile" doc:"How often the platform and the bus are compared. Has no effect in this version."`
+	API       *API       `yaml:"api" doc:"Corastone's Integration API."`
+	Poll      *Poll      `yaml:"poll" doc:"How the Sequencer is read."`
+	FollowUp  *FollowUp  `yaml:"follow_up" doc:"Whether details are asked for when a process ended."`
+	Reconcile *Reconcile `yaml:"reconcile" doc:"How often the platform and the bus are compared."`
 }
 
 // Push says who may push, and how it is checked.
@@ -56,19 +56,19 @@ type API struct {
 
 // Poll says how the Sequencer is read.
 type Poll struct {
-	Interval handlers.Duration `yaml:"interval" doc:"Time between two reads."`
-	Overlap  handlers.Duration `yaml:"overlap" doc:"How far back each read begins."`
+	Interval handlers.Duration `yaml:"interval" doc:"Time between two reads. 0s: 1m."`
+	Overlap  handlers.Duration `yaml:"overlap" doc:"How far back each read begins. 0s: 10m."`
 	From     string            `yaml:"from" validate:"omitempty,eq=now|datetime=2006-01-02T15:04:05Z07:00|datetime=2006-01-02" doc:"Where the first read begins: now, or a time."`
 }
 
 // FollowUp says whether details are asked for when a process ended.
 type FollowUp struct {
-	Enabled     bool              `yaml:"enabled" doc:"Whether details are asked for."`
-	GiveUpAfter handlers.Duration `yaml:"give_up_after" doc:"How long an incomplete answer is asked for again."`
+	Enabled     *bool             `yaml:"enabled" doc:"Whether details are asked for; true unless it says false."`
+	GiveUpAfter handlers.Duration `yaml:"give_up_after" doc:"How long an incomplete answer is asked for again. 0s: 72h."`
 }
 
 // Reconcile says how often the platform and the bus are compared.
 type Reconcile struct {
-	Every  handlers.Duration `yaml:"every" doc:"Time between two comparisons."`
-	Window handlers.Duration `yaml:"window" doc:"How far back each comparison goes."`
+	Every  handlers.Duration `yaml:"every" doc:"Time between two comparisons. 0s: 24h."`
+	Window handlers.Duration `yaml:"window" doc:"How far back each comparison goes. 0s: 72h."`
 }
