@@ -14,8 +14,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/seed75441868/postern/handlers"
 	"github.com/seed75441868/postern/receiver/journal"
 	"github.com/seed75441868/postern/schemas"
@@ -70,9 +68,10 @@ type Config struct {
 	// Pseudonym replaces a value, as [handlers.Means] has it.
 	Pseudonym func(value string) string
 	// Holder says whose the leases are: who runs here.
-	Holder     string
-	Registerer prometheus.Registerer
-	Log        *slog.Logger
+	Holder string
+	// Metrics and Log may be nil.
+	Metrics *Metrics
+	Log     *slog.Logger
 	// Now tells the time of scans and deliveries. Nil: time.Now.
 	Now func() time.Time
 }

@@ -133,7 +133,7 @@ func (s *scan) Tell(f handlers.Fact) error {
 	d := s.p.delivery(f.Payload)
 	d.Role, d.Sent = f.Role, f.Sent
 	if _, err := s.p.cfg.Journal.Append(s.ctx, d, f.TransportID, f.Content); err != nil {
-		return fmt.Errorf("journal: %w", err)
+		return own(fmt.Errorf("journal: %w", err))
 	}
 	s.told++
 	return nil

@@ -176,7 +176,7 @@ func (s *scan) append(ctx context.Context, wants []want, r *result) error {
 		if err != nil {
 			return err
 		}
-		deliveries = append(deliveries, s.p.changed(payload))
+		deliveries = append(deliveries, s.p.change(payload))
 		contents = append(contents, a.content)
 		attempts[w.key] = a
 		if w.state == nil {
@@ -186,7 +186,7 @@ func (s *scan) append(ctx context.Context, wants []want, r *result) error {
 		}
 	}
 	if err := s.p.cfg.Journal.AppendAll(ctx, deliveries, contents); err != nil {
-		return fmt.Errorf("journal: %w", err)
+		return own(fmt.Errorf("journal: %w", err))
 	}
 	maps.Copy(s.p.appended, attempts)
 	return nil
@@ -264,7 +264,7 @@ func (s *scan) appendCursors(ctx context.Context, failed bool) error {
 		if err != nil {
 			return err
 		}
-		deliveries = append(deliveries, s.p.changed(payload))
+		deliveries = append(deliveries, s.p.change(payload))
 		contents = append(contents, c.Content())
 		return nil
 	}
@@ -293,7 +293,7 @@ func (s *scan) appendCursors(ctx context.Context, failed bool) error {
 		}
 	}
 	if err := s.p.cfg.Journal.AppendAll(ctx, deliveries, contents); err != nil {
-		return fmt.Errorf("journal: %w", err)
+		return own(fmt.Errorf("journal: %w", err))
 	}
 	return nil
 }
@@ -307,8 +307,8 @@ func (p *poller) delivery(payload []byte) handlers.Delivery {
 	}
 }
 
-// changed returns a delivery of a change.
-func (p *poller) changed(payload []byte) handlers.Delivery {
+// change returns a delivery of a change.
+func (p *poller) change(payload []byte) handlers.Delivery {
 	d := p.delivery(payload)
 	d.Changes = true
 	return d

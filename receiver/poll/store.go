@@ -33,7 +33,7 @@ func (p *poller) markerKey(container string) string {
 func (p *poller) entryKey(name string) string { return p.lease() + "." + name }
 
 // lease is the name of the poller's lease.
-func (p *poller) lease() string { return p.source + "." + p.spec.Name }
+func (p *poller) lease() string { return p.source + "." + p.name }
 
 func (p *poller) stateKey(key string) string { return p.source + "." + schemas.Token(key) }
 
@@ -53,30 +53,36 @@ func (p *poller) open(e schemas.Entry) (handlers.Stored, error) {
 func (p *poller) loadRecord(ctx context.Context, key string) (uint64, handlers.Record, error) {
 	e, err := p.cfg.Bus.Load(ctx, schemas.BucketState, p.stateKey(key))
 	if err != nil || e.Revision == 0 {
-		return 0, handlers.Record{}, err
+		return 0, handlers.Record{}, own(err)
 	}
 	s, err := p.open(e)
-	return e.Revision, s.Record, err
+	return e.Revision, s.Record, own(err)
 }
 
 // eachRecord calls fn with all that the bus has of the source.
 func (p *poller) eachRecord(ctx context.Context, fn func(revision uint64, r handlers.Record) error) error {
-	return p.cfg.Bus.Each(ctx, schemas.BucketState, p.source+".", func(e schemas.Entry) error {
+	var failure error // of fn
+	err := p.cfg.Bus.Each(ctx, schemas.BucketState, p.source+".", func(e schemas.Entry) error {
 		s, err := p.open(e)
 		if err != nil {
 			return err
 		}
-		return fn(e.Revision, s.Record)
+		failure = fn(e.Revision, s.Record)
+		return failure
 	})
+	if failure != nil {
+		return failure
+	}
+	return own(err)
 }
 
 func (p *poller) loadCursor(ctx context.Context, key string) (entry, error) {
 	e, err := p.cfg.Bus.Load(ctx, schemas.BucketCursors, key)
 	if err != nil || e.Revision == 0 {
-		return entry{}, err
+		return entry{}, own(err)
 	}
 	s, err := p.open(e)
-	return entry{revision: e.Revision, cursor: s.Cursor}, err
+	return entry{revision: e.Revision, cursor: s.Cursor}, own(err)
 }
 
 // marker is what is noted of a container that was seen completely.
@@ -94,7 +100,7 @@ func (m marker) encode() (jsontext.Value, error) { return json.Marshal(m, json.D
 func (p *poller) refresh(ctx context.Context) error {
 	created, err := p.cfg.Bus.BucketCreated(ctx, schemas.BucketState)
 	if err != nil {
-		return err
+		return own(err)
 	}
 	generation := strconv.FormatInt(created.UnixMilli(), 36)
 	p.book.renew(generation)
