@@ -40,7 +40,7 @@ func hold(t *testing.T, b *bus.Bus, name, holder string) holding {
 	t.Helper()
 	got, letGo, ended := make(chan context.Context, 1), make(chan struct{}), make(chan error, 1)
 	go func() {
-		deadline := time.Now().Add(10 * time.Second)
+		deadline := time.Now().Add(30 * time.Second)
 		for {
 			ok, err := b.Hold(t.Context(), name, holder, func(ctx context.Context) error {
 				got <- ctx
@@ -63,6 +63,7 @@ func hold(t *testing.T, b *bus.Bus, name, holder string) holding {
 	select {
 	case h.ctx = <-got:
 	case err := <-ended:
+		ended <- err
 		t.Fatalf("the lease was not to be had: %v", err)
 	}
 	return h
