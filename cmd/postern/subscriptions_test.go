@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -72,9 +73,9 @@ func (h *hearer) state() string {
 }
 
 const (
-	requested = schemas.PlatformConfirmationRequested
-	confirmd  = schemas.PlatformPushConfirmed
-	pushEnded = schemas.PlatformPushEnded
+	requested     = schemas.PlatformConfirmationRequested
+	pushConfirmed = schemas.PlatformPushConfirmed
+	pushEnded     = schemas.PlatformPushEnded
 )
 
 func TestWhatWaitsFollowsFromTheStream(t *testing.T) {
@@ -89,19 +90,19 @@ func TestWhatWaitsFollowsFromTheStream(t *testing.T) {
 	}{
 		"nothing":               {nil, ""},
 		"asked":                 {[]said{{requested, "a", 1}}, "a waits for d-1"},
-		"confirmed":             {[]said{{requested, "a", 1}, {confirmd, "a", 1}}, ""},
-		"told twice":            {[]said{{requested, "a", 1}, {confirmd, "a", 1}, {requested, "a", 1}}, ""},
-		"confirmed twice":       {[]said{{requested, "a", 1}, {confirmd, "a", 1}, {confirmd, "a", 1}}, ""},
-		"asked again":           {[]said{{requested, "a", 1}, {confirmd, "a", 1}, {requested, "a", 2}}, "a waits for d-2"},
+		"confirmed":             {[]said{{requested, "a", 1}, {pushConfirmed, "a", 1}}, ""},
+		"told twice":            {[]said{{requested, "a", 1}, {pushConfirmed, "a", 1}, {requested, "a", 1}}, ""},
+		"confirmed twice":       {[]said{{requested, "a", 1}, {pushConfirmed, "a", 1}, {pushConfirmed, "a", 1}}, ""},
+		"asked again":           {[]said{{requested, "a", 1}, {pushConfirmed, "a", 1}, {requested, "a", 2}}, "a waits for d-2"},
 		"the last one counts":   {[]said{{requested, "a", 1}, {requested, "a", 2}}, "a waits for d-2"},
-		"an earlier one":        {[]said{{requested, "a", 1}, {requested, "a", 2}, {confirmd, "a", 1}}, "a waits for d-2"},
-		"both":                  {[]said{{requested, "a", 1}, {requested, "a", 2}, {confirmd, "a", 1}, {confirmd, "a", 2}}, ""},
-		"other topics":          {[]said{{requested, "b", 1}, {requested, "a", 2}, {confirmd, "b", 1}}, "a waits for d-2"},
-		"ended":                 {[]said{{requested, "a", 1}, {confirmd, "a", 1}, {pushEnded, "a", 3}}, "a ended"},
+		"an earlier one":        {[]said{{requested, "a", 1}, {requested, "a", 2}, {pushConfirmed, "a", 1}}, "a waits for d-2"},
+		"both":                  {[]said{{requested, "a", 1}, {requested, "a", 2}, {pushConfirmed, "a", 1}, {pushConfirmed, "a", 2}}, ""},
+		"other topics":          {[]said{{requested, "b", 1}, {requested, "a", 2}, {pushConfirmed, "b", 1}}, "a waits for d-2"},
+		"ended":                 {[]said{{requested, "a", 1}, {pushConfirmed, "a", 1}, {pushEnded, "a", 3}}, "a ended"},
 		"ended and asked":       {[]said{{pushEnded, "a", 3}, {requested, "a", 4}}, "a waits for d-4, a ended"},
-		"ended and confirmed":   {[]said{{pushEnded, "a", 3}, {requested, "a", 4}, {confirmd, "a", 4}}, ""},
-		"another topic ended":   {[]said{{pushEnded, "b", 3}, {requested, "a", 4}, {confirmd, "a", 4}}, "b ended"},
-		"confirmed, then ended": {[]said{{requested, "a", 1}, {confirmd, "a", 1}, {pushEnded, "a", 2}, {requested, "a", 1}}, "a ended"},
+		"ended and confirmed":   {[]said{{pushEnded, "a", 3}, {requested, "a", 4}, {pushConfirmed, "a", 4}}, ""},
+		"another topic ended":   {[]said{{pushEnded, "b", 3}, {requested, "a", 4}, {pushConfirmed, "a", 4}}, "b ended"},
+		"confirmed, then ended": {[]said{{requested, "a", 1}, {pushConfirmed, "a", 1}, {pushEnded, "a", 2}, {requested, "a", 1}}, "a ended"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHearer(t, "a")
@@ -233,5 +234,59 @@ func TestConcernsSayWhatToDo(t *testing.T) {
 		if len(list) != 1 || list[0].source != "corastone" || !strings.Contains(list[0].text, c.text) || !strings.Contains(list[0].todo, c.todo) || list[0].dead {
 			t.Errorf("%s: %+v", name, list)
 		}
+	}
+}
+
+// TestWhatIsToldIsNotConfirmedAgain: a receiver that has not heard of it yet,
+// and gets the lease, finds it on the stream.
+func TestWhatIsToldIsNotConfirmedAgain(t *testing.T) {
+	o := newOutside(t)
+	h := house(t, o.confirming(t, false)).run()
+	<-h.app.subscriptions.caughtUp
+	h.asks(nodeOf(t, 49), nil)
+	var waiting []confirmation
+	eventually(t, "it waits", func() bool {
+		waiting, _, _ = h.app.subscriptions.of("corastone")
+		return len(waiting) == 1
+	})
+	b, src := h.app.bus.Load(), h.app.now.Load().Sources[0]
+	for i, want := range []bool{true, false, false} {
+		if done, err := h.app.subscriptions.confirmOnce(t.Context(), b, src, waiting[0]); err != nil || done != want {
+			t.Errorf("try %d: confirmed %v, want %v: %v", i, done, want, err)
+		}
+	}
+	if n := len(o.sns.Asked()); n != 1 {
+		t.Errorf("SNS was asked %d times", n)
+	}
+	eventually(t, "it waits no more", func() bool {
+		waiting, _, _ = h.app.subscriptions.of("corastone")
+		return len(waiting) == 0
+	})
+
+	// While another receiver has the lease nothing is done.
+	h.asks(nodeOf(t, 50), nil)
+	eventually(t, "another waits", func() bool {
+		waiting, _, _ = h.app.subscriptions.of("corastone")
+		return len(waiting) == 1
+	})
+	held, err := b.Hold(t.Context(), "confirm."+schemas.Token(waiting[0].event), "another", func(ctx context.Context) error {
+		result, done := h.app.subscriptions.confirm(ctx, b, src, waiting[0])
+		if done || result.Outcome != ops.OutcomeBusy {
+			t.Errorf("confirmed %v: %+v", done, result)
+		}
+		return nil
+	})
+	if err != nil || !held {
+		t.Fatal(held, err)
+	}
+	if n := len(o.sns.Asked()); n != 1 {
+		t.Errorf("SNS was asked %d times", n)
+	}
+
+	// What is no longer there can't be confirmed, and is not tried again.
+	gone := waiting[0]
+	gone.delivery = "another"
+	if _, err := h.app.subscriptions.confirmOnce(t.Context(), b, src, gone); !isFinal(err) {
+		t.Errorf("without its delivery: %v", err)
 	}
 }
