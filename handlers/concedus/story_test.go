@@ -285,4 +285,3 @@ func TestQuestionsArePaced(t *testing.T) {
 		}
 	})
 }
-

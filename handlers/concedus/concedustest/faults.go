@@ -87,6 +87,8 @@ func (f Fault) fails(w http.ResponseWriter, r *http.Request) bool {
 	case Broken:
 		refuse(w, http.StatusInternalServerError, "Internal error", "Something went wrong")
 	case Hang:
+		// Only behind the body the server notices that the caller left.
+		_, _ = io.Copy(io.Discard, r.Body)
 		<-r.Context().Done()
 		panic(http.ErrAbortHandler)
 	case Reset:

@@ -1,0 +1,282 @@
+package concedus_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seed75441868/postern/handlers"
+	"github.com/seed75441868/postern/handlers/concedus/concedustest"
+	"github.com/seed75441868/postern/schemas"
+)
+
+// TestFaultsLoseAndInventNothing: a scan with a fault tells nothing, or what
+// was read completely, and the next one tells the rest, each change once.
+func TestFaultsLoseAndInventNothing(t *testing.T) {
+	upstream := func(code int) func(error) bool {
+		return func(err error) bool {
+			var answered *handlers.UpstreamError
+			return errors.As(err, &answered) && answered.Code == code
+		}
+	}
+	is := func(target error) func(error) bool { return func(err error) bool { return errors.Is(err, target) } }
+	none := func(err error) bool { return err == nil }
+	for kind, want := range map[concedustest.Kind]func(error) bool{
+		concedustest.Unauthorized: none, // another token is got
+		concedustest.TooMany: func(err error) bool {
+			var answered *handlers.UpstreamError
+			return upstream(429)(err) && errors.As(err, &answered) && answered.RetryAfter == 90*time.Second
+		},
+		concedustest.Broken:    upstream(500),
+		concedustest.Hang:      is(context.DeadlineExceeded),
+		concedustest.Truncated: is(handlers.ErrNotJSON),
+		concedustest.Reset:     upstream(0),
+		concedustest.HTML:      is(handlers.ErrNotJSON),
+		concedustest.Bare:      is(handlers.ErrIncomplete),
+		concedustest.Vanish:    none, // which one scan can't know
+		concedustest.PageShift: none, // the list is read again
+	} {
+		for _, endpoint := range []string{
+			concedustest.EndpointToken, concedustest.EndpointAgentList, concedustest.EndpointIssuerList, concedustest.EndpointStatus,
+		} {
+			if (kind == concedustest.Vanish || kind == concedustest.PageShift) && !strings.HasSuffix(endpoint, "list") ||
+				endpoint == concedustest.EndpointToken && (kind == concedustest.Unauthorized || kind == concedustest.Bare) {
+				continue
+			}
+			t.Run(fmt.Sprintf("%s of %s", kind, endpoint), func(t *testing.T) {
+				within(t, settings(t), func(w *world) {
+					w.release("A-1", "A-2", "A-3")
+					w.server.Enter(owner, w.contract("A-9"))
+					w.server.SetCompliance("A-9", 100)
+					fault := concedustest.Fault{Endpoint: endpoint, Kind: kind, RetryAfter: 90 * time.Second}
+					if kind == concedustest.Reset {
+						fault.Times = 2 // a connection that was used before may just have ended
+					}
+					var told []schemas.Event
+					rounds := func(n int) (failed []error) {
+						for range n {
+							told = append(told, w.round()...)
+							if err := w.watch.Err(); err != nil {
+								failed = append(failed, err)
+							}
+						}
+						return failed
+					}
+					if endpoint != concedustest.EndpointToken {
+						rounds(1)
+					}
+					w.server.Change("A-1", func(c *concedustest.Contract) { c.Share = "77" })
+					w.server.Change("A-9", func(c *concedustest.Contract) { c.Share = "78" })
+					w.server.SetCompliance("A-2", 200)
+					w.pass(15 * time.Minute)
+					w.server.Inject(fault)
+					if err := errors.Join(rounds(1)...); !want(err) || w.server.Pending() != 0 {
+						t.Errorf("failed with %v, %d faults to come", err, w.server.Pending())
+					} else if err != nil {
+						w.scrubbed(err)
+					}
+					w.pass(15 * time.Minute)
+					if err := errors.Join(rounds(3)...); err != nil {
+						t.Errorf("failed again: %v", err)
+					}
+					expected := []string{
+						"released agent A-1", "released agent A-2", "released agent A-3", "submitted_to_issuer issuer-77 A-9",
+						"changed agent A-1", "changed issuer-77 A-9", "compliance_changed agent A-2",
+					}
+					if endpoint == concedustest.EndpointToken {
+						expected = expected[:4] // the first scan was later
+					}
+					w.toldAnyhow(told, expected...)
+				})
+			})
+		}
+	}
+}
+
+// toldAnyhow compares without the order.
+func (w *world) toldAnyhow(events []schemas.Event, want ...string) {
+	w.Helper()
+	slices.SortFunc(events, func(a, b schemas.Event) int { return strings.Compare(w.line(a), w.line(b)) })
+	slices.Sort(want)
+	w.told(events, want...)
+}
+
+// scrubbed checks that an error has nothing of what is secret or personal.
+func (w *world) scrubbed(err error) {
+	w.Helper()
+	secret := w.server.Secrets()
+	for _, key := range w.names {
+		secret = append(secret, key+"/", key+"?", "/"+key)
+	}
+	for _, s := range append(secret, "Probst", "page=", "Token is invalid", "Something went wrong", "nothing to see", "Maintenance") {
+		if strings.Contains(err.Error(), s) {
+			w.Errorf("the error says %q: %v", s, err)
+		}
+	}
+}
+
+// TestTokensAreRenewedOncePerExpiry, whatever asks, and with the password only
+// at first.
+func TestTokensAreRenewedOncePerExpiry(t *testing.T) {
+	within(t, settings(t), func(w *world) {
+		w.release("A-1")
+		for range 40 {
+			w.round()
+			if err := w.watch.Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		signIns, refreshes := w.server.Count(concedustest.EndpointToken), w.server.Count(concedustest.EndpointRefresh)
+		// Two accounts, 40 minutes, tokens that are used for three and a half.
+		if signIns != 2 || refreshes < 2*8 || refreshes > 2*12 {
+			t.Errorf("%d logins and %d refreshes", signIns, refreshes)
+		}
+		w.server.Forget()
+		w.server.Expire()
+		w.quiet(1)
+		if got := w.server.Count(concedustest.EndpointToken) - signIns; got != 2 {
+			t.Errorf("without a refresh token it logged in %d times", got)
+		}
+	})
+}
+
+func TestRefusedLoginIsNotRepeated(t *testing.T) {
+	s := settings(t)
+	s.Issuers = nil
+	s.Agent.Password = handlers.NewSecret("wrong-password-77")
+	within(t, s, func(w *world) {
+		for range 3 {
+			w.told(w.watch.Round())
+			var refused *handlers.AuthError
+			if err := w.watch.Err(); !errors.As(err, &refused) || strings.Contains(err.Error(), "wrong-password") {
+				t.Errorf("failed with %v", err)
+			}
+		}
+		if n := w.server.Count(concedustest.EndpointToken); n != 1 {
+			t.Errorf("logged in %d times", n)
+		}
+	})
+}
+
+// TestListsThatMoveWhileTheyAreRead are read such that nothing is lost or told
+// twice, whatever happens between two pages.
+func TestListsThatMoveWhileTheyAreRead(t *testing.T) {
+	for name, move := range map[string]func(w *world){
+		"one comes": func(w *world) { w.release("NEW") },
+		"one goes":  func(w *world) { w.server.Leave("A-03") },
+		"one moves up": func(w *world) {
+			w.server.Change("A-11", func(c *concedustest.Contract) { c.Share = "5" })
+		},
+		"the token ends": func(w *world) { w.server.Expire() },
+	} {
+		for _, perPage := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, sums per page %t", name, perPage), func(t *testing.T) {
+				within(t, settings(t), func(w *world) {
+					w.server.PageSize, w.server.SumsPerPage = 4, perPage
+					var all []string
+					for i := range 12 {
+						key := fmt.Sprintf("A-%02d", i)
+						w.release(key)
+						all = append(all, "released agent "+key)
+						time.Sleep(time.Millisecond)
+					}
+					var told []schemas.Event
+					w.server.Turned(func(endpoint string, page int) {
+						if endpoint == concedustest.EndpointAgentList && page == 2 {
+							w.server.Turned(nil)
+							move(w)
+						}
+					})
+					for range 4 {
+						told = append(told, w.round("agent-list")...)
+						if err := w.watch.Err(); err != nil {
+							t.Error(err)
+						}
+					}
+					kinds := map[string]int{}
+					for _, e := range told {
+						kinds[w.line(e)]++
+					}
+					for _, line := range all {
+						if kinds[line] != 1 && !(name == "one goes" && line == "released agent A-03") {
+							t.Errorf("%s: told %d times", line, kinds[line])
+						}
+					}
+					for line, n := range kinds {
+						if n != 1 || strings.HasPrefix(line, "reappeared") || strings.HasPrefix(line, "absent") && line != "absent agent A-03" {
+							t.Errorf("%s: told %d times", line, n)
+						}
+					}
+				})
+			})
+		}
+	}
+}
+
+func (w *world) line(e schemas.Event) string {
+	i := len(e.Key) - 22
+	return fmt.Sprintf("%s %s %s", e.Type.Event(), strings.TrimSuffix(e.Key[:i], "-"), w.names[e.Key[i:]])
+}
+
+// TestPagesMakeTheList, however many there are and however its summaries are
+// meant.
+func TestPagesMakeTheList(t *testing.T) {
+	for _, n := range []int{0, 1, 7, 8, 9, 24, 100, 101} {
+		for _, size := range []int{0, 8} {
+			for _, perPage := range []bool{false, true} {
+				within(t, settings(t), func(w *world) {
+					w.server.PageSize, w.server.SumsPerPage = size, perPage
+					var want []string
+					for i := range n {
+						key := fmt.Sprintf("A-%03d", i)
+						w.release(key)
+						want = append(want, "released agent "+key)
+					}
+					w.told(w.round("agent-list"), want...)
+					if err := w.watch.Err(); err != nil {
+						t.Errorf("%d contracts, %d a page: %v", n, size, err)
+					}
+				})
+			}
+		}
+	}
+}
+
+// TestSumsMustBeRight: a list whose sums are never those of its contracts is
+// not believed.
+func TestSumsMustBeRight(t *testing.T) {
+	within(t, settings(t), func(w *world) {
+		w.release("A-1", "A-2")
+		w.server.Inject(concedustest.Fault{Endpoint: concedustest.EndpointAgentList, Kind: concedustest.PageShift, Page: 1, Times: 3})
+		w.told(w.round("agent-list"))
+		if err := w.watch.Err(); !errors.Is(err, handlers.ErrMoved) {
+			t.Errorf("failed with %v", err)
+		}
+		w.told(w.round("agent-list"), "released agent A-1", "released agent A-2")
+	})
+}
+
+// TestPagesThatRepeatAreNoList: a list that moves down by a page whenever one
+// is read has no end.
+func TestPagesThatRepeatAreNoList(t *testing.T) {
+	within(t, settings(t), func(w *world) {
+		w.server.PageSize, w.server.SumsPerPage = 2, true
+		w.release("A-1", "A-2", "A-3", "A-4")
+		n := 0
+		w.server.Turned(func(string, int) {
+			time.Sleep(time.Millisecond)
+			for range 2 {
+				n++
+				w.release(fmt.Sprintf("B-%d", n))
+			}
+		})
+		w.told(w.round("agent-list"))
+		if err := w.watch.Err(); !errors.Is(err, handlers.ErrMoved) {
+			t.Errorf("failed with %v", err)
+		}
+	})
+}
