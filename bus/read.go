@@ -64,8 +64,6 @@ func (r *reading) run(ctx context.Context, fn deliver) error {
 			return context.Cause(ctx)
 		case errors.Is(err, ErrRewound), r.fragile && !errors.Is(err, errInterrupted):
 			return err
-		case r.fragile && r.b.link.connected() == nil:
-			return ErrDisconnected
 		case r.after > before || errors.Is(err, errInterrupted):
 			delay = 0
 		}
@@ -74,6 +72,9 @@ func (r *reading) run(ctx context.Context, fn deliver) error {
 		select {
 		case <-time.After(delay):
 		case <-ctx.Done():
+		}
+		if r.fragile {
+			continue // without a connection that ends it
 		}
 		if err := r.b.link.wait(ctx); err != nil {
 			return err
