@@ -38,18 +38,19 @@ type streamGauges struct {
 	maxBytes        int64
 	pending         map[string]uint64    // by durable consumer
 	open            map[[2]string]uint64 // by source and reason, of quarantine
+	oldest          time.Time            // message, of quarantine; zero: none
 }
 
 type collector struct {
 	b *Bus
 
-	connected, messages, bytes, maxBytes, pending, open *prometheus.Desc
+	connected, messages, bytes, maxBytes, pending, open, oldest *prometheus.Desc
 }
 
 // Collector returns the metrics of the bus, with the prefix postern_:
 // nats_connected, stream_messages, stream_bytes and stream_max_bytes by stream
-// (buckets are the streams KV_…), consumer_pending of durable consumers, and
-// quarantine_open. A scrape never waits long for NATS: then it gets the figures
+// (buckets are the streams KV_…), consumer_pending of durable consumers,
+// quarantine_open and quarantine_oldest_timestamp_seconds. A scrape never waits long for NATS: then it gets the figures
 // of the last time.
 func (b *Bus) Collector() prometheus.Collector {
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
@@ -63,12 +64,13 @@ func (b *Bus) Collector() prometheus.Collector {
 		maxBytes:  desc("stream_max_bytes", "Bytes that the stream may hold.", "stream"),
 		pending:   desc("consumer_pending", "Messages that the durable consumer has not been given yet.", "stream", "consumer"),
 		open:      desc("quarantine_open", "Deliveries in quarantine.", "source", "reason"),
+		oldest:    desc("quarantine_oldest_timestamp_seconds", "When the oldest of them was put there; 0 if there are none."),
 	}
 }
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.connected, c.messages, c.bytes, c.maxBytes, c.pending, c.open} {
+	for _, d := range []*prometheus.Desc{c.connected, c.messages, c.bytes, c.maxBytes, c.pending, c.open, c.oldest} {
 		ch <- d
 	}
 }
@@ -92,6 +94,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		}
 		for key, n := range s.open {
 			gauge(c.open, float64(n), key[0], key[1])
+		}
+		if s.name == string(schemas.StreamQuarantine) {
+			gauge(c.oldest, seconds(s.oldest))
 		}
 	}
 }
@@ -138,7 +143,7 @@ func (b *Bus) streamGauges(ctx context.Context, name string) (streamGauges, erro
 		if err != nil {
 			return streamGauges{}, err
 		}
-		g.open = openQuarantine(info.State.Subjects)
+		g.open, g.oldest = openQuarantine(info.State.Subjects), info.State.FirstTime
 	}
 	if info.State.Consumers == 0 {
 		return g, nil
@@ -159,6 +164,14 @@ func (b *Bus) streamGauges(ctx context.Context, name string) (streamGauges, erro
 		g.pending[c.Name] = c.NumPending
 	}
 	return g, nil
+}
+
+// seconds returns a time as metrics have it, 0 for none.
+func seconds(t time.Time) float64 {
+	if t.IsZero() {
+		return 0
+	}
+	return float64(t.UnixMilli()) / 1000
 }
 
 // openQuarantine counts by what the subjects say, in labels of closed sets.

@@ -2,6 +2,7 @@ package bus_test
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -89,12 +90,18 @@ func TestMetrics(t *testing.T) {
 		t.Errorf("%d streams and buckets, want 10", n)
 	}
 
+	began := time.Now()
+	oldest := strings.Fields(gather(t, b, "postern_quarantine_oldest_timestamp_seconds")[0])[1]
+	if at, err := strconv.ParseFloat(oldest, 64); err != nil || began.Sub(time.UnixMilli(int64(at*1000))).Abs() > time.Minute {
+		t.Errorf("the oldest in quarantine is of %s, %v", oldest, err)
+	}
+
 	// Without NATS a scrape is quick and has the figures of the last time.
 	external.Stop()
 	eventually(t, "the lost connection shows", func() bool {
 		return gather(t, b, "postern_nats_connected")[0] == "postern_nats_connected{} 0"
 	})
-	began := time.Now()
+	began = time.Now()
 	got := gather(t, b, names...)
 	if time.Since(began) > 2*time.Second {
 		t.Errorf("a scrape took %v", time.Since(began))
