@@ -26,6 +26,7 @@ type documents struct {
 	list   string // path of the read for many ids
 	single string // path of the read for one, behind which the id goes
 	suffix string // what follows the id
+	scope  string // what a token must have
 	member string // the id's name in a document
 	ids    string // the name of the list of ids, where it wants one
 	shape  *shape
@@ -33,7 +34,7 @@ type documents struct {
 
 func (a *source) tranchesV1() documents {
 	return documents{
-		role: RoleTranchesV1, api: "v1",
+		role: RoleTranchesV1, api: "v1", scope: scopeRead,
 		list: "/v1/fixedincome/tranche/accesscontrols", single: "/v1/fixedincome/tranche/", suffix: "/accesscontrols",
 		member: "trancheId", ids: "trancheIds", shape: documented.tranchesV1,
 	}
@@ -48,9 +49,9 @@ func (a *source) deals() documents {
 }
 
 func (a *source) inView(d documents, path string) documents {
-	d.api, d.view, d.list = "v2", a.settings.View, "/v2/"+path
+	d.api, d.view, d.list, d.scope = "v2", a.settings.View, "/v2/"+path, scopeRead
 	if d.view == ViewFull {
-		d.list = "/v2/admin/" + path
+		d.list, d.scope = "/v2/admin/"+path, scopeAdmin
 	}
 	d.single = d.list + "/"
 	return d
@@ -96,6 +97,9 @@ func (a *source) read(ctx context.Context, d documents, ids []string, each func(
 func (a *source) readChunk(ctx context.Context, d documents, ids []string, documents map[string]map[string]any, refused error, each func(id string, f found) error) error {
 	var failed error
 	all := make([]found, len(ids))
+	if a.settings.Shared && !a.may(d.scope) {
+		refused = &handlers.UpstreamError{Endpoint: d.role, Code: http.StatusForbidden}
+	}
 	readable := refused == nil
 	for i, id := range ids {
 		all[i].document = documents[strings.ToLower(id)]

@@ -102,7 +102,7 @@ func TestRulesThatChangeAreToldAsSets(t *testing.T) {
 	}
 	handlerstest.Golden(t, "testdata/rules.golden", events)
 	w.platform.EditRules(id, "privateComments.add")
-	if got := paths(access(t, w.tells(t, "access.changed")[0]).Changes); got != "remove /privateComments" {
+	if got := paths(access(t, w.tells(t, "access.changed")[0]).Changes); got != "remove /privateComments/add" {
 		t.Errorf("changes: %s", got)
 	}
 	w.platform.EditRules(id, "allocation.classifications.Professional.view", accesscontrolstest.Rule{Roles: []string{"desk"}})

@@ -137,7 +137,7 @@ func readToken(body []byte, asked []string, now time.Time) (handlers.Token, gran
 		token.Expires = time.Unix(at, 0)
 	}
 	g := grant{firm: string(claims.FirmID), scopes: slices.Concat([]string(claims.Scope), []string(said.Scope))}
-	if len(g.scopes) == 0 { // RFC 6749, section 5.1: then all were granted
+	if claims.Scope == nil && said.Scope == nil { // RFC 6749, section 5.1: then all were granted
 		g.scopes = asked
 	}
 	return token, g, nil

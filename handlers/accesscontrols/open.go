@@ -34,6 +34,8 @@ type source struct {
 	grant   grant
 	spared  bool      // the platform refuses the scope that we could do without
 	checked time.Time // when shared data was seen to be shared
+	// alone says when the grants of a tranche were asked for alone.
+	alone map[string]time.Time
 }
 
 // open makes a source of settings. It reports everything that is wrong with
@@ -52,6 +54,7 @@ func open(name string, settings any, means handlers.Means) (handlers.Source, err
 		root:      strings.TrimRight(s.API.URL, "/"),
 		pseudonym: means.Pseudonym,
 		wrapped:   map[string]*atomic.Bool{},
+		alone:     map[string]time.Time{},
 	}
 	a.session = handlers.NewSession(means.Client, a.login)
 	for _, d := range a.documents() {

@@ -119,7 +119,13 @@ func (a *source) firmGrants(ctx context.Context, s handlers.Scan, ids []string) 
 	for _, id := range ids {
 		grants, ok := shown[strings.ToLower(id)]
 		if !ok {
-			var err error
+			due, err := a.due(s, id)
+			if err != nil {
+				return err
+			}
+			if !due {
+				continue
+			}
 			grants, ok, err = a.grantsOfOne(ctx, s, id)
 			if err != nil && !passing(err) {
 				return err
@@ -134,6 +140,29 @@ func (a *source) firmGrants(ctx context.Context, s handlers.Scan, ids []string) 
 		}
 	}
 	return failed
+}
+
+// due reports whether a tranche that a search didn't show is to be asked for
+// alone: always if grants of it are known, which may have been revoked, and
+// otherwise now and then. A search shows no tranche without grants, and those
+// may be many.
+func (a *source) due(s handlers.Scan, id string) (bool, error) {
+	known := a.settings.Shared
+	err := s.Missing(grantsFirm+id, func(string) error {
+		known = true
+		return nil
+	})
+	if err != nil {
+		return false, err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	age := s.Began().Sub(a.alone[id])
+	if !known && age >= 0 && age < refresh {
+		return false, nil
+	}
+	a.alone[id] = s.Began()
+	return true, nil
 }
 
 // searchGrants returns the grants of those tranches that a search shows, by

@@ -166,6 +166,7 @@ func (w *words) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 	if !ok {
 		list = []any{v}
 	}
+	*w = words{}
 	for _, element := range list {
 		*w = append(*w, strings.Fields(textOf(element))...)
 	}

@@ -52,6 +52,7 @@ type Platform struct {
 	wrapped  bool // ids are wanted in an object
 	noIssuer bool
 	turned   bool // sets and members come in another order
+	reduces  bool
 	bare     bool // errors have no body
 }
 
@@ -294,6 +295,14 @@ func (p *Platform) Allowed(scopes ...string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.options.Scopes = scopes
+}
+
+// Reduce makes the identity server leave out scopes that the client may not
+// have, instead of refusing to give it a token.
+func (p *Platform) Reduce(on bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.reduces = on
 }
 
 // Expire ends all tokens.

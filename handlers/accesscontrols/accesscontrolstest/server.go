@@ -182,11 +182,11 @@ func (p *Platform) sign(body []byte) (any, int) {
 	if len(scopes) == 0 {
 		scopes = p.options.Scopes
 	}
-	for _, s := range scopes {
-		if !slices.Contains(p.options.Scopes, s) {
-			return refused("invalid_scope")
-		}
+	may := slices.DeleteFunc(slices.Clone(scopes), func(s string) bool { return !slices.Contains(p.options.Scopes, s) })
+	if len(may) < len(scopes) && !p.reduces {
+		return refused("invalid_scope")
 	}
+	scopes = may
 	now := p.options.Now()
 	claims, err := json.Marshal(map[string]any{
 		"nbf": now.Unix(), "exp": now.Add(Life).Unix(), "client_id": p.options.ClientID, "firm_id": p.options.Firm,

@@ -1,0 +1,296 @@
+package accesscontrols_test
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seed75441868/postern/handlers"
+	"github.com/seed75441868/postern/handlers/accesscontrols"
+	"github.com/seed75441868/postern/handlers/accesscontrols/accesscontrolstest"
+)
+
+// busy is a world of a deal with two tranches and grants, found by the Deals
+// API and told already.
+func busy(t testing.TB, with func(*accesscontrols.Settings)) (w *world, deal, tranche string) {
+	t.Helper()
+	w = newWorld(t, func(p *accesscontrolstest.Platform, s *accesscontrols.Settings) {
+		deal = p.AddDeal()
+		tranche = p.AddTranche(deal)
+		p.AddTranche(deal)
+		p.Grant(tranche, accesscontrolstest.Grant{ByFirmID: "4821", ToFirmID: "733", AccessType: "indication.view"})
+		s.Discover = true
+		with(s)
+	})
+	w.round(t)
+	if w.Err() != nil {
+		t.Fatal(w.Err())
+	}
+	return w, deal, tranche
+}
+
+// Whatever goes wrong while something changes, it is told once when all is
+// well again, and nothing else is.
+func TestFaultsLoseAndInventNothing(t *testing.T) {
+	kinds := map[string]accesscontrolstest.Fault{
+		"500":         {Kind: accesscontrolstest.Status, Code: 500},
+		"503":         {Kind: accesscontrolstest.Status, Code: 503},
+		"400":         {Kind: accesscontrolstest.Status, Code: 400, Times: 2},
+		"401 for all": {Kind: accesscontrolstest.Unauthorized, Times: 2},
+		"429":         {Kind: accesscontrolstest.Status, Code: 429, RetryAfter: time.Minute},
+		"cut":         {Kind: accesscontrolstest.Cut},
+		"short":       {Kind: accesscontrolstest.Short},
+		"reset":       {Kind: accesscontrolstest.Reset, Times: 2}, // the transport tries what can be repeated once more
+		"html":        {Kind: accesscontrolstest.HTML},
+		"object":      {Kind: accesscontrolstest.Object},
+	}
+	endpoints := []string{
+		accesscontrolstest.Deals, accesscontrolstest.ManyV1, accesscontrolstest.ManyV2,
+		accesscontrolstest.ManyDeals, accesscontrolstest.AdminGrants, accesscontrolstest.Search,
+	}
+	for kind, fault := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			w, deal, tranche := busy(t, full)
+			for _, endpoint := range endpoints {
+				fault.Endpoint = endpoint
+				w.platform.Allow(tranche, "admin")
+				if endpoint == accesscontrolstest.Search {
+					w.platform.Forbid(tranche, "admin")
+					w.tells(t, "")
+				}
+				w.platform.Inject(fault)
+				w.Advance(5 * time.Minute) // the list of deals is read again
+				if kind == "object" && endpoint == accesscontrolstest.AdminGrants {
+					w.platform.Heal() // an administrator's answer without grants is one
+					continue
+				}
+				events := w.round(t)
+				if w.Err() == nil || len(events) > 0 {
+					t.Errorf("%s: told %q, error %v", endpoint, types(events), w.Err())
+				}
+				var upstream *handlers.UpstreamError
+				if kind == "429" && (!errors.As(w.Err(), &upstream) || upstream.RetryAfter != time.Minute) {
+					t.Errorf("%s: Retry-After is lost: %v", endpoint, w.Err())
+				}
+				quiet(t, w.Err())
+				w.platform.Heal()
+				w.platform.EditRules(deal, "view", accesscontrolstest.Rule{Roles: []string{endpoint}})
+				w.platform.EditRules(tranche, "view", accesscontrolstest.Rule{Roles: []string{endpoint}})
+				w.Advance(5 * time.Minute)
+				w.tells(t, "access.changed access.changed")
+				w.tells(t, "")
+			}
+			w.silent(t)
+		})
+	}
+}
+
+// quiet checks that an error says nothing of what was sent or answered.
+func quiet(t testing.TB, err error) {
+	t.Helper()
+	for _, word := range []string{secret, "kanarie", "Bearer", "eyJ", "problem", "maintenance", "book-building"} {
+		if err != nil && strings.Contains(err.Error(), word) {
+			t.Errorf("error says %q: %v", word, err)
+		}
+	}
+}
+
+func TestAHangEndsWithTheScansTime(t *testing.T) {
+	var id string
+	w := newWorld(t, func(p *accesscontrolstest.Platform, s *accesscontrols.Settings) {
+		id = p.AddTranche("")
+		s.Tranches = []string{id}
+	})
+	s := settings(w.server.URL)
+	s.Tranches = []string{id}
+	client := &http.Client{Transport: w.server.Client().Transport, Timeout: 100 * time.Millisecond}
+	w.open(t, s, client)
+	w.platform.Inject(accesscontrolstest.Fault{Kind: accesscontrolstest.Hang, Endpoint: accesscontrolstest.ManyV1})
+	w.round(t, "tranches-v1")
+	if w.Err() == nil {
+		t.Error("a scan without an answer succeeded")
+	}
+	quiet(t, w.Err())
+	w.tells(t, bothCreated)
+}
+
+func TestOneTokenServesAllPollersUntilItEnds(t *testing.T) {
+	w, _, tranche := busy(t, full)
+	w.silent(t)
+	if n := w.platform.Count(accesscontrolstest.Token); n != 1 {
+		t.Errorf("%d tokens, want 1", n)
+	}
+	for i, fault := range []accesscontrolstest.Fault{
+		{Kind: accesscontrolstest.Unauthorized},
+		{Kind: accesscontrolstest.Lapse, Endpoint: accesscontrolstest.ManyV2},
+	} {
+		w.platform.Inject(fault)
+		w.tells(t, "")
+		if n := w.platform.Count(accesscontrolstest.Token); n != i+2 {
+			t.Errorf("%s: %d tokens, want %d", fault.Kind, n, i+2)
+		}
+	}
+	w.platform.Expire()
+	w.platform.OpenBook(tranche)
+	w.tells(t, "offering.book_opened")
+	if n := w.platform.Count(accesscontrolstest.Token); n != 4 {
+		t.Errorf("%d tokens, want 4", n)
+	}
+}
+
+func TestARefusedLoginIsNotTriedAgainAtOnce(t *testing.T) {
+	w := newWorld(t, func(p *accesscontrolstest.Platform, s *accesscontrols.Settings) {
+		s.Tranches = []string{p.AddTranche("")}
+		s.API.ClientSecret = handlers.NewSecret("another secret, which is wrong")
+	})
+	for range 3 {
+		w.round(t)
+	}
+	var refused *handlers.AuthError
+	if !errors.As(w.Err(), &refused) || refused.Code != 400 {
+		t.Errorf("error is %v", w.Err())
+	}
+	quiet(t, w.Err())
+	if n := w.platform.Count(accesscontrolstest.Token); n != 1 {
+		t.Errorf("tried %d times, want 1", n)
+	}
+}
+
+func TestTheTokenEndpointsFaultsAreNoRefusal(t *testing.T) {
+	w, id := one(t)
+	for _, f := range []accesscontrolstest.Fault{
+		{Kind: accesscontrolstest.Status, Code: 500, Times: 3},
+		{Kind: accesscontrolstest.Cut, Times: 3},
+		{Kind: accesscontrolstest.HTML, Times: 3},
+		{Kind: accesscontrolstest.Object, Times: 3},
+	} {
+		f.Endpoint = accesscontrolstest.Token
+		w.platform.Inject(f)
+		w.round(t)
+		var refused *handlers.AuthError
+		if w.Err() == nil || errors.As(w.Err(), &refused) {
+			t.Errorf("%s: error is %v", f.Kind, w.Err())
+		}
+		quiet(t, w.Err())
+	}
+	w.platform.OpenBook(id)
+	w.tells(t, bothCreated+" offering.book_opened")
+}
+
+func TestOnlyNeededScopesAreAskedFor(t *testing.T) {
+	// The client has no more than these: asking for others would be refused.
+	for name, c := range map[string]struct {
+		scopes []string
+		with   func(*accesscontrols.Settings)
+		tokens int // calls: one more when the optional scope is refused
+	}{
+		"user":            {[]string{"accesscontrol-read"}, func(*accesscontrols.Settings) {}, 2},
+		"user, all":       {[]string{"accesscontrol-read", "accesscontrol-admin-read"}, func(*accesscontrols.Settings) {}, 1},
+		"full":            {[]string{"accesscontrol-read", "accesscontrol-admin"}, full, 2},
+		"discovered":      {[]string{"accesscontrol-read", "deals-read"}, func(s *accesscontrols.Settings) { s.Discover = true }, 2},
+		"shared":          {[]string{"accesscontrol-read"}, shared, 1},
+		"full, all of it": {[]string{"accesscontrol-read", "accesscontrol-admin", "accesscontrol-admin-read"}, full, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, _ := one(t, c.with)
+			w.platform.Allowed(c.scopes...)
+			w.tells(t, bothCreated)
+			w.platform.Expire()
+			w.tells(t, "")
+			if n := w.platform.Count(accesscontrolstest.Token); n != c.tokens+1 {
+				t.Errorf("asked for tokens %d times, want %d: what was refused is remembered", n, c.tokens+1)
+			}
+		})
+	}
+}
+
+func TestAMissingScopeIsAnErrorAndNoAbsence(t *testing.T) {
+	for name, c := range map[string]struct {
+		view  func(*accesscontrols.Settings)
+		keeps []string
+	}{
+		"user":   {func(*accesscontrols.Settings) {}, []string{"deals-read"}},
+		"shared": {shared, []string{"deals-read"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, _ := one(t, c.view)
+			w.tells(t, bothCreated)
+			w.platform.Reduce(true)
+			w.platform.Allowed(c.keeps...)
+			w.platform.Expire()
+			for range 3 {
+				if events := w.round(t, "tranches-v1", "tranches-v2"); len(events) > 0 || w.Err() == nil {
+					t.Errorf("told %q, error %v", types(events), w.Err())
+				}
+			}
+		})
+	}
+}
+
+func TestManyIDsGoInCallsOfAHundred(t *testing.T) {
+	const n = 230
+	w := newWorld(t, func(p *accesscontrolstest.Platform, s *accesscontrols.Settings) {
+		for range n {
+			s.Tranches = append(s.Tranches, p.AddTranche(""))
+		}
+		p.Allowed("accesscontrol-read")
+		p.Wrap(true)
+	})
+	if events := w.round(t); w.Err() != nil || len(events) != 2*n {
+		t.Fatalf("%d events, error %v", len(events), w.Err())
+	}
+	if most := w.platform.Most(); most != 100 {
+		t.Errorf("%d ids in a call, want 100", most)
+	}
+	before := w.platform.Counts()
+	w.tells(t, "")
+	for endpoint, want := range map[string]int{accesscontrolstest.ManyV1: 3, accesscontrolstest.ManyV2: 3, accesscontrolstest.OneV1: 0} {
+		if got := w.platform.Count(endpoint) - before[endpoint]; got != want {
+			t.Errorf("%s was asked %d times, want %d: the form of ids is remembered", endpoint, got, want)
+		}
+	}
+}
+
+// A read of many that is refused as a whole because of one of them.
+func TestADocumentThatIsRefusedKeepsNoOtherFromBeingRead(t *testing.T) {
+	w, id := one(t)
+	w.tells(t, bothCreated)
+	w.platform.OpenBook(id)
+	w.platform.Inject(accesscontrolstest.Fault{Endpoint: accesscontrolstest.ManyV1, Kind: accesscontrolstest.Status, Code: 403})
+	w.tells(t, "offering.book_opened")
+	w.platform.CloseBook(id)
+	w.platform.Inject(accesscontrolstest.Fault{Endpoint: accesscontrolstest.ManyV1, Kind: accesscontrolstest.Status, Code: 404})
+	w.tells(t, "offering.book_closed")
+}
+
+// One call that fails keeps neither the others of its kind nor the next scan.
+func TestAServersErrorOfOneCallKeepsNoOtherFromBeingRead(t *testing.T) {
+	var ids []string
+	w := newWorld(t, func(p *accesscontrolstest.Platform, s *accesscontrols.Settings) {
+		for range 150 {
+			ids = append(ids, p.AddTranche(""))
+		}
+		s.Tranches = ids
+		p.Allowed("accesscontrol-read")
+	})
+	w.round(t)
+	w.platform.OpenBook(ids[0])
+	w.platform.OpenBook(ids[149])
+	w.platform.Inject(accesscontrolstest.Fault{Endpoint: accesscontrolstest.ManyV1, Kind: accesscontrolstest.Status, Code: 500})
+	if events := w.round(t); types(events) != "offering.book_opened" || events[0].Key != ids[149] || w.Err() == nil {
+		t.Errorf("told %q, error %v", types(events), w.Err())
+	}
+	w.tells(t, "offering.book_opened")
+}
+
+func TestErrorsWithoutABodyAreErrorsToo(t *testing.T) {
+	w, id := one(t)
+	w.platform.Bare(true)
+	w.tells(t, bothCreated)
+	w.platform.Forbid(id, "v1")
+	w.tells(t, "")
+	w.tells(t, "access.absent")
+}
