@@ -85,6 +85,8 @@ type Sighting struct {
 	// Alone says that it was asked for by its key: it counts whether its
 	// container is completed or not.
 	Alone bool
+	// View is that of the delivery that becomes of it, "" for the poller's.
+	View string
 	// State is the tracked projection: what of the entity matters. Equal states
 	// have equal bytes. It is sealed wherever it is kept, and goes as it is to
 	// Normalize: values that nobody may see are not in it.

@@ -278,3 +278,9 @@ func filterValue(ids []string) string {
 	}
 	return strings.Join(parts, ",")
 }
+
+// notThere reports whether an endpoint or what it was asked for isn't there.
+func notThere(err error) bool {
+	var answered *handlers.UpstreamError
+	return errors.As(err, &answered) && answered.Code == http.StatusNotFound
+}

@@ -13,7 +13,10 @@ import (
 
 // normalize implements the Normalize of [handlers.Platform].
 func normalize(d handlers.Delivery) (handlers.Output, error) {
-	if d.Role == RoleEntry {
+	switch {
+	case d.Changes:
+		return normalizeChange(d)
+	case d.Role == RoleEntry:
 		return normalizeEntries(d, d.Payload)
 	}
 	e, problem := parseEnvelope(d.Payload)
