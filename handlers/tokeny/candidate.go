@@ -105,8 +105,13 @@ func (c *candidate) track(pseudonym func(string) string) (tracked, error) {
 		return tracked{}, incomplete("items.id is missing or no id")
 	}
 	for _, word := range [...]struct{ name, text string }{
-		{"status", c.Status}, {"kycStatus", c.KYCStatus}, {"kycProvider", c.KYCProvider}, {"currentSection", c.CurrentSection},
-		{"walletProvider", c.WalletProvider}, {"investorType", c.InvestorType}, {"country", c.Country},
+		{"status", c.Status},
+		{"kycStatus", c.KYCStatus},
+		{"kycProvider", c.KYCProvider},
+		{"currentSection", c.CurrentSection},
+		{"walletProvider", c.WalletProvider},
+		{"investorType", c.InvestorType},
+		{"country", c.Country},
 	} {
 		if len(word.text) > maxText && utf8.RuneCountInString(word.text) > maxText {
 			return tracked{}, incomplete("items." + word.name + " is too long")

@@ -157,7 +157,7 @@ func (r *reader) query(next string) (string, error) {
 	switch {
 	case err != nil || to.RawQuery == "" || to.Opaque != "":
 		return "", incomplete("where the next page is can't be understood")
-	case to.Path != "" && !(strings.HasPrefix(to.Path, "/") && strings.HasSuffix(here.Path, to.Path)):
+	case to.Path != "" && (!strings.HasPrefix(to.Path, "/") || !strings.HasSuffix(here.Path, to.Path)):
 		return "", incomplete("the next page is on another path")
 	}
 	return "?" + to.RawQuery, nil

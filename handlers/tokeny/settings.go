@@ -13,7 +13,7 @@ type Settings struct {
 // API says where the API is, and who asks it.
 type API struct {
 	URL      string          `yaml:"url" validate:"required,url" doc:"Where the API is, without /servicing: https://api-testing.tokeny.com or https://api.tokeny.com."`
-	Email    string          `yaml:"email" validate:"required,email" doc:"Mail address of an agent account of the tokens. Two-factor authentication must be switched off for it."`
+	Email    string          `yaml:"email" validate:"required,max=320" doc:"Mail address of an agent account of the tokens. Two-factor authentication must be switched off for it."`
 	Password handlers.Secret `yaml:"password" doc:"The account's password."`
 }
 
