@@ -72,8 +72,11 @@ func readContract(element []byte, owner string, pseudonym func(string) string) (
 		{"updatedDate", n.UpdatedDate.odd || c.Updated.unclear()},
 		{"signed", n.Signed.odd || c.Signed.unclear()},
 		{"created", n.Created.odd || c.Created.unclear()},
-		{"type", n.Type.odd}, {"product", n.Product.odd}, {"investorName", n.InvestorName.odd},
-		{"share", n.Share.odd}, {"agio", n.Agio.odd},
+		{"type", n.Type.odd},
+		{"product", n.Product.odd},
+		{"investorName", n.InvestorName.odd},
+		{"share", n.Share.odd},
+		{"agio", n.Agio.odd},
 	} {
 		if member.odd {
 			c.Strange = append(c.Strange, member.name)

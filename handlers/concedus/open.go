@@ -21,14 +21,14 @@ var ownerName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 const hasty = 10 * time.Second
 
 // open makes a source of settings. It reports everything that is wrong with
-// them at once.
+// them at once. What is only checked is opened without a client or pseudonyms.
 func open(name string, settings any, means handlers.Means) (handlers.Source, error) {
 	s, ok := settings.(*Settings)
 	if !ok {
 		return handlers.Source{}, fmt.Errorf("settings are %T, not those of %s", settings, Name)
 	}
 	base, err := s.API.base()
-	if err := errors.Join(append([]error{err}, s.problems(means)...)...); err != nil {
+	if err := errors.Join(append([]error{err}, s.problems()...)...); err != nil {
 		return handlers.Source{}, err
 	}
 	source := handlers.Source{Name: name, Platform: Name}
@@ -62,10 +62,10 @@ func open(name string, settings any, means handlers.Means) (handlers.Source, err
 }
 
 // problems lists what is wrong beside the API's URL.
-func (s *Settings) problems(means handlers.Means) []error {
+func (s *Settings) problems() []error {
 	var problems []error
 	if s.Agent == nil && len(s.Issuers) == 0 {
-		problems = append(problems, errors.New("agent or issuers is needed: whose lists are to be read?"))
+		problems = append(problems, errors.New("needs agent or issuers: whose lists are to be read?"))
 	}
 	if s.Agent != nil {
 		problems = append(problems, credentials("agent", s.Agent.Username, s.Agent.Password)...)
@@ -89,12 +89,6 @@ func (s *Settings) problems(means handlers.Means) []error {
 	}
 	if s.ResolveFor <= 0 {
 		problems = append(problems, errors.New("resolve_for must be above 0, like 72h"))
-	}
-	if means.Client == nil {
-		problems = append(problems, errors.New("api can't be reached: there is no HTTP client here"))
-	}
-	if means.Pseudonym == nil {
-		problems = append(problems, errors.New("there are no pseudonyms here, and keys of contracts may be personal"))
 	}
 	return problems
 }

@@ -52,7 +52,7 @@ func TestSettingsThatAreWrongAreNamed(t *testing.T) {
 		change func(*concedus.Settings)
 		want   []string // beginnings
 	}{
-		"nobody":             {func(s *concedus.Settings) { s.Agent, s.Issuers = nil, nil }, []string{"agent or issuers is needed"}},
+		"nobody":             {func(s *concedus.Settings) { s.Agent, s.Issuers = nil, nil }, []string{"needs agent or issuers"}},
 		"no password":        {func(s *concedus.Settings) { s.Agent.Password = handlers.Secret{} }, []string{"agent.password is empty"}},
 		"no issuer's name":   {func(s *concedus.Settings) { s.Issuers[0].Username = "" }, []string{"issuers[0].username is empty"}},
 		"owner with a slash": {func(s *concedus.Settings) { s.Issuers[0].Owner = "7/7" }, []string{"issuers[0].owner is no id"}},
@@ -99,8 +99,8 @@ func TestSettingsOfAnotherPlatformAreRefused(t *testing.T) {
 	if _, err := concedus.Platform().Open("concedus", &struct{}{}, handlers.Means{}); err == nil {
 		t.Error("opened")
 	}
-	if _, err := concedus.Platform().Open("concedus", settings(t), handlers.Means{}); err == nil || !strings.Contains(err.Error(), "no HTTP client") {
-		t.Errorf("without means: %v", err)
+	if _, err := concedus.Platform().Open("concedus", settings(t), handlers.Means{}); err != nil {
+		t.Errorf("can't be checked without means: %v", err)
 	}
 }
 

@@ -144,8 +144,10 @@ func (s *Server) status(key string) (int, []byte) {
 		return http.StatusNotFound, []byte(`{"code":"404","info":"Not found","reason":"Compliance key not found or Compliance record not created"}`)
 	}
 	members := []member{
-		{"status", strconv.Itoa(st.code)}, {"key", text("Concedus+Q" + strconv.Itoa(len(key)) + "+14")},
-		{"modified", text(st.modified)}, {"contractKey", text(key)},
+		{"status", strconv.Itoa(st.code)},
+		{"key", text("Concedus+Q" + strconv.Itoa(len(key)) + "+14")},
+		{"modified", text(st.modified)},
+		{"contractKey", text(key)},
 	}
 	if st.notes != "" {
 		members = append(members, member{"notes", text(st.notes)})
