@@ -40,7 +40,8 @@ type Platform struct {
 
 // Means are what a source may use of the world around it.
 type Means struct {
-	// Fetch gets certificates. Without it nothing is fetched.
+	// Fetch gets certificates, and an answer to what is confirmed. Without it
+	// nothing is fetched, nor confirmed.
 	Fetch Fetch
 	// Roots are those that this machine trusts. Nil: it trusts nobody.
 	Roots *x509.CertPool

@@ -24,6 +24,9 @@ const (
 	confirmPatience = 20 * time.Second
 	// confirmLook is how often it is looked whether a try is due.
 	confirmLook = time.Second
+	// forgetEvery is how often it is looked whether something needs nobody's
+	// attention any more, for which all metrics are read.
+	forgetEvery = time.Minute
 	// How long it takes from one try to the next.
 	firstRetry = time.Second
 	lastRetry  = 5 * time.Minute
@@ -62,9 +65,13 @@ func (s *subscriptions) run(ctx context.Context, b *bus.Bus) {
 	var following sync.WaitGroup
 	following.Go(func() { s.follow(ctx, b) })
 	defer following.Wait()
+	var forgot time.Time
 	for {
 		s.confirmDue(ctx, b)
-		s.forget(time.Now(), func(source string) time.Time { return s.app.lastPushed(ctx, b, source) })
+		if now := time.Now(); now.Sub(forgot) > forgetEvery {
+			forgot = now
+			s.forget(now, func(source string) time.Time { return s.app.lastPushed(ctx, b, source) })
+		}
 		select {
 		case <-ctx.Done():
 			return
