@@ -20,7 +20,7 @@ func investment(processID string) corastonetest.Process {
 	return corastonetest.Process{
 		ProcessID: processID, Status: "success", Type: "issuance", Method: "createInvestment",
 		Timestamp: "2026-03-02T08:15:30.250Z",
-		BlockchainDetails: &corastonetest.Ledger{
+		BlockchainDetails: &corastonetest.Place{
 			BlockNumber: 4711, ChannelName: "Wealth1", TransactionID: "9c1f0e6b7d2a4c5e8f30112233445566778899aabbccddeeff00112233445566",
 		},
 		Details: map[string][]string{"assetIds": {"WLTH7Q2MNB4X"}},

@@ -17,12 +17,12 @@ type Process struct {
 	Timestamp         string              `json:"timestamp"`
 	OrchestrationID   string              `json:"orchestrationId,omitempty"`
 	OrgID             string              `json:"orgId,omitempty"`
-	BlockchainDetails *Ledger             `json:"blockchainDetails,omitempty"`
+	BlockchainDetails *Place              `json:"blockchainDetails,omitempty"`
 	Details           map[string][]string `json:"details,omitempty"`
 }
 
-// Ledger is a transaction's place on the ledger.
-type Ledger struct {
+// Place is a transaction's place on the ledger.
+type Place struct {
 	BlockNumber   int64  `json:"blockNumber"`
 	ChannelName   string `json:"channelName"`
 	TransactionID string `json:"transactionId"`

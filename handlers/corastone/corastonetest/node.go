@@ -136,12 +136,12 @@ func (n *Node) UUID() string {
 }
 
 // ledger returns the place of the next transaction.
-func (n *Node) ledger() *Ledger {
+func (n *Node) ledger() *Place {
 	id := hex.EncodeToString(n.bytes(32))
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.block++
-	return &Ledger{BlockNumber: n.block, ChannelName: n.channel, TransactionID: id}
+	return &Place{BlockNumber: n.block, ChannelName: n.channel, TransactionID: id}
 }
 
 func (n *Node) bytes(size int) []byte {
