@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"runtime"
 	"testing"
 	"time"
 
@@ -143,12 +142,4 @@ func BenchmarkScanWithoutChanges(b *testing.B) {
 	if a, _ := road.Counts(); a != appended {
 		b.Errorf("%d deliveries were appended", a-appended)
 	}
-}
-
-func heap() uint64 {
-	var m runtime.MemStats
-	runtime.GC()
-	runtime.GC()
-	runtime.ReadMemStats(&m)
-	return m.HeapAlloc
 }

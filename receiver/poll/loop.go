@@ -23,6 +23,7 @@ const (
 
 // run polls whenever it has the lease, until ctx ends.
 func (p *poller) run(ctx context.Context) {
+	defer func() { p.shared.accept(p.spec.Owner, p.name) }()
 	complained := false
 	for {
 		_, err := p.cfg.Bus.Hold(ctx, p.lease(), p.cfg.Holder, p.hold)
@@ -164,7 +165,7 @@ func (p *poller) judge(ctx context.Context, began time.Time, r result, err error
 	case err == nil:
 		p.backoff, p.ownBackoff, p.complained = nil, nil, false
 		p.due = began.Add(between(p.spec.Interval))
-		p.shared.accept(p.spec.Owner)
+		p.shared.accept(p.spec.Owner, p.name)
 		p.recovered(began)
 		p.suspected(began, r.suspect)
 		return resultSuccess
@@ -212,7 +213,7 @@ func (p *poller) problem(err error) {
 
 // refused has it told that a login is refused, once for all pollers that use it.
 func (p *poller) refused(began time.Time, auth *handlers.AuthError) {
-	if !p.shared.refuse(p.spec.Owner) {
+	if !p.shared.refuse(p.spec.Owner, p.name) {
 		return
 	}
 	p.news.tell(p, schemas.PlatformAuthFailed, began, "", schemas.AuthFailure{

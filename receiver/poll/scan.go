@@ -41,7 +41,7 @@ type scan struct {
 
 // sighting is an entity that is not as it is known.
 type sighting struct {
-	key, home string
+	key       string
 	container string
 	state     jsontext.Value
 	sum       digest

@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -100,8 +102,12 @@ func (s *scan) wants(r *result) []want {
 		}
 		w := want{key: o.key, container: o.container, state: o.state, sum: o.sum}
 		e := b.entities[o.key]
-		if e != nil && e.seen != 0 {
-			w.from = time.Unix(0, e.seen).UTC()
+		if e != nil {
+			// It is not missed, even if what it looks like doesn't count.
+			e.missed, e.doubted = 0, false
+			if e.seen != 0 {
+				w.from = time.Unix(0, e.seen).UTC()
+			}
 		}
 		if e == nil || e.absent || e.home.name != o.container {
 			fresh[o.container]++
@@ -112,11 +118,8 @@ func (s *scan) wants(r *result) []want {
 	for _, name := range s.complete {
 		c := b.container(name)
 		for _, w := range found[name] {
-			e := b.entities[w.key]
-			if e == nil {
+			if b.entities[w.key] == nil {
 				w.from = c.last
-			} else {
-				e.missed, e.doubted = 0, false
 			}
 			w.bootstrap = !c.marked
 			wants = append(wants, w)
@@ -126,6 +129,7 @@ func (s *scan) wants(r *result) []want {
 		if suspicion != nil {
 			r.suspect = append(r.suspect, *suspicion)
 		}
+		slices.SortFunc(absent, func(a, b *entity) int { return strings.Compare(a.key, b.key) })
 		for _, e := range absent {
 			w := want{key: e.key, container: name, revision: e.revision, evidence: s.evidence[e.key]}
 			if e.seen != 0 {

@@ -34,8 +34,8 @@ var errPanic = errors.New("the poller panicked; the log has where")
 // shared is what the pollers of a source have in common.
 type shared struct {
 	mu      sync.Mutex
-	until   time.Time       // the platform doesn't want to be asked before
-	refused map[string]bool // logins by their owner, of which it was told
+	until   time.Time                  // the platform doesn't want to be asked before
+	refused map[string]map[string]bool // pollers whose login is refused, by its owner
 }
 
 // rest notes that the platform wants not to be asked for a while.
@@ -53,24 +53,27 @@ func (s *shared) resting() time.Time {
 	return s.until
 }
 
-// refuse notes that a login is refused, and reports whether that is new.
-func (s *shared) refuse(owner string) bool {
+// refuse notes that a poller's login is refused, and reports whether it is the
+// first of those with this owner.
+func (s *shared) refuse(owner, poller string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.refused[owner] {
-		return false
-	}
+	first := len(s.refused[owner]) == 0
 	if s.refused == nil {
-		s.refused = map[string]bool{}
+		s.refused = map[string]map[string]bool{}
 	}
-	s.refused[owner] = true
-	return true
+	if first {
+		s.refused[owner] = map[string]bool{}
+	}
+	s.refused[owner][poller] = true
+	return first
 }
 
-func (s *shared) accept(owner string) {
+// accept notes that a poller's login is not refused any more.
+func (s *shared) accept(owner, poller string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.refused, owner)
+	delete(s.refused[owner], poller)
 }
 
 // When a poller's failures are told.

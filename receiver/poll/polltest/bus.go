@@ -23,6 +23,7 @@ var ErrLost = errors.New("the lease is lost")
 type Bus struct {
 	mu       sync.Mutex
 	fail     error
+	refuse   error // of Publish
 	created  map[string]time.Time
 	buckets  map[string]map[string]schemas.Entry
 	revision uint64
@@ -60,6 +61,13 @@ func (b *Bus) Fail(err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.fail = err
+}
+
+// FailPublishing makes Publish fail with err, until it is nil.
+func (b *Bus) FailPublishing(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.refuse = err
 }
 
 // Load implements the pollers' bus.
@@ -135,7 +143,7 @@ func (b *Bus) BucketCreated(ctx context.Context, bucket string) (time.Time, erro
 func (b *Bus) Publish(ctx context.Context, stream schemas.Stream, msgs []schemas.Message) ([]uint64, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if err := errors.Join(ctx.Err(), b.fail); err != nil {
+	if err := errors.Join(ctx.Err(), b.fail, b.refuse); err != nil {
 		return nil, err
 	}
 	seqs := make([]uint64, len(msgs))
