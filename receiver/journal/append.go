@@ -78,7 +78,11 @@ func (j *Journal) Append(ctx context.Context, d handlers.Delivery, transportID s
 	size := int64(len(*plain) + sealOverhead)
 	if j.bytes.Add(size) > j.maxBytes {
 		j.bytes.Add(-size)
+		j.full.Store(true)
 		return Receipt{}, ErrFull
+	}
+	if j.full.Load() { // for a larger one
+		j.full.Store(false)
 	}
 	r, stored, err := j.appendClaimed(ctx, &d, *plain, transportID, id, content)
 	if !stored {

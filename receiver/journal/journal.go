@@ -70,6 +70,7 @@ type Journal struct {
 
 	maxBytes int64
 	bytes    atomic.Int64 // sealed, not trimmed, including what is under way
+	full     atomic.Bool  // the last delivery found no room, and none was made since
 
 	trimMu sync.Mutex
 	trim   trimState // guarded by trimMu
@@ -271,12 +272,13 @@ func (j *Journal) die(err error) {
 }
 
 // Ready returns nil if Append would take a delivery now, and otherwise why
-// not. It asks nobody and costs nothing.
+// not: a journal is full from the first delivery that finds no room in it, even
+// if a smaller one would. It asks nobody and costs nothing.
 func (j *Journal) Ready() error {
 	if j.open.closed() {
 		return ErrClosed
 	}
-	if j.bytes.Load() >= j.maxBytes {
+	if j.full.Load() || j.bytes.Load() >= j.maxBytes {
 		return ErrFull
 	}
 	return j.disk.check()

@@ -34,6 +34,14 @@ func TestAFullJournalRefusesUntilItIsTrimmed(t *testing.T) {
 	if s := j.Stats(); accepted < 3 || accepted > 6 || s.Bytes > c.MaxBytes || s.Entries != int64(accepted) {
 		t.Errorf("%d were accepted: %+v", accepted, s)
 	}
+	if err := j.Ready(); !errors.Is(err, journal.ErrFull) {
+		t.Errorf("when one was refused: ready says %v, want ErrFull", err)
+	}
+	small, ofSmall := push("x")
+	mustAppend(t, j, small, "small", ofSmall)
+	if err := j.Ready(); err != nil {
+		t.Errorf("when a smaller one was taken: %v", err)
+	}
 	if err := j.Trim(1, 2); err != nil {
 		t.Fatal(err)
 	}

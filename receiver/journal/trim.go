@@ -69,6 +69,7 @@ func (j *Journal) Trim(seqs ...uint64) error {
 	}
 	j.commit(b, pebble.NoSync)
 	j.bytes.Add(-bytes)
+	j.full.Store(false)
 	j.trim.bytes += bytes
 	return j.afterTrim()
 }
