@@ -22,7 +22,7 @@ import (
 func TestLeaderIsKilledAndTwoReceiversTellEachFactOnce(t *testing.T) {
 	pushes, kills := 400, 1
 	if long() {
-		pushes, kills = 30_000, 6
+		pushes, kills = 16_000, 6
 	}
 	cluster := bustest.NewCluster(t)
 	var receivers []*receiver
