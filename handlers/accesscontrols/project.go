@@ -153,7 +153,7 @@ func (p projector) value(v any, s *shape) (out any, keep bool) {
 			return t, true
 		}
 	case kindWord:
-		if t := textOf(v); word.MatchString(t) {
+		if t := textOf(v); isWord(t) {
 			return t, true
 		}
 	case kindUser:
@@ -288,10 +288,17 @@ func (p projector) name(s string) string {
 	return hidden + p.pseudonym(s)
 }
 
-// word is what names of roles and regions look like.
-var word = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9 ._:/-]{0,63}$`)
+var (
+	word = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9 ._:/-]{0,63}$`)
+	uuid = regexp.MustCompile(`^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$`)
+)
 
-// identifier reports whether s looks like what programmers call something.
+// isWord reports whether s looks like the name of a role or a region. One with
+// many digits may be somebody's number.
+func isWord(s string) bool { return word.MatchString(s) && digits(s) <= 4 || uuid.MatchString(s) }
+
+// identifier reports whether s looks like what programmers call something. One
+// with many digits may be somebody's number.
 func identifier(s string) bool {
 	for i := range len(s) {
 		switch c := s[i]; {
@@ -301,7 +308,17 @@ func identifier(s string) bool {
 			return false
 		}
 	}
-	return s != "" && len(s) <= 64
+	return s != "" && len(s) <= 64 && digits(s) <= 4
+}
+
+func digits(s string) int {
+	n := 0
+	for i := range len(s) {
+		if s[i] >= '0' && s[i] <= '9' {
+			n++
+		}
+	}
+	return n
 }
 
 // plainNumber is a decimal number without an exponent.

@@ -162,6 +162,9 @@ type words []string
 // UnmarshalJSONFrom implements json.UnmarshalerFrom.
 func (w *words) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 	v, err := readTree(dec, 0)
+	if v == nil {
+		return err
+	}
 	list, ok := v.([]any)
 	if !ok {
 		list = []any{v}
