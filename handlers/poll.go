@@ -85,7 +85,9 @@ type Sighting struct {
 	// Alone says that it was asked for by its key: it counts whether its
 	// container is completed or not.
 	Alone bool
-	// View is that of the delivery that becomes of it, "" for the poller's.
+	// Role is whose part of the record it is, and View that of the delivery
+	// that becomes of it; "" for the poller's.
+	Role string
 	View string
 	// State is the tracked projection: what of the entity matters. Equal states
 	// have equal bytes. It is sealed wherever it is kept, and goes as it is to

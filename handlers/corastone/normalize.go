@@ -18,6 +18,14 @@ func normalize(d handlers.Delivery) (handlers.Output, error) {
 		return normalizeChange(d)
 	case d.Role == RoleEntry:
 		return normalizeEntries(d, d.Payload)
+	case d.Role == RoleStep:
+		return normalizeStep(d)
+	case d.Role == RoleReasons:
+		return normalizeReasons(d)
+	case d.Role == RoleFailure:
+		return normalizeFailure(d)
+	case d.Role == RoleDetails:
+		return normalizeDetails(d)
 	}
 	e, problem := parseEnvelope(d.Payload)
 	if problem != "" {

@@ -13,6 +13,11 @@ import (
 const (
 	defaultInterval = time.Minute
 	defaultOverlap  = 10 * time.Minute
+	defaultGiveUp   = 72 * time.Hour
+	// visibleInterval is how often all that we may see is read; follow-ups read
+	// what changed at once.
+	visibleInterval = 6 * time.Hour
+	visibleTimeout  = time.Hour
 )
 
 // openAPI adds to a source what it asks the node's API.
@@ -39,14 +44,28 @@ func (s *Settings) openAPI(source *handlers.Source, means handlers.Means) (warni
 	if q.from, err = poll.from(); err != nil {
 		return nil, err
 	}
-	if q.client, err = s.API.newClient(means, scopesOf(readSequencer, readTransactions)); err != nil {
+	scopes := scopesOf(readSequencer, readTransactions, readAssets, readSecurities, readExclusivity)
+	if s.FollowUp.enabled() {
+		scopes = scopesOf(allEndpoints...)
+	}
+	if q.client, err = s.API.newClient(means, scopes); err != nil {
 		return nil, err
 	}
+	if s.API.OrgID == "" {
+		return nil, errors.New("api.org_id is missing: assignments are told by organisation")
+	}
+	v := &visible{client: q.client, orgID: s.API.OrgID}
 	source.Expires = q.client.session.Expires
 	source.History = q.history
-	source.Pollers = append(source.Pollers, handlers.Poller{
-		Name: "sequencer", Role: RoleEntry, Interval: q.interval, Scan: q.scan,
-	})
+	source.Pollers = []handlers.Poller{
+		{Name: "sequencer", Role: RoleEntry, Interval: q.interval, Scan: q.scan},
+		{Name: RoleAssets, Role: RoleAssets, Interval: visibleInterval, Timeout: visibleTimeout, Scan: v.scanAssets},
+		{Name: RoleSecurities, Role: RoleSecurities, Interval: visibleInterval, Timeout: visibleTimeout, Scan: v.scanSecurities},
+		{Name: RoleExclusivity, Role: RoleExclusivity, Interval: visibleInterval, Timeout: visibleTimeout, Scan: v.scanExclusivity},
+	}
+	if s.FollowUp.enabled() {
+		source.FollowUp = &handlers.FollowUp{Types: followed, GiveUpAfter: s.FollowUp.giveUp(), Answer: v.answer}
+	}
 	return nil, nil
 }
 
@@ -61,6 +80,16 @@ func (p Poll) from() (time.Time, error) {
 		}
 	}
 	return time.Time{}, errors.New("poll.from must be now, or a time like 2026-03-01T00:00:00Z")
+}
+
+// enabled reports whether events are followed up: unless it says no.
+func (f *FollowUp) enabled() bool { return f == nil || f.Enabled == nil || *f.Enabled }
+
+func (f *FollowUp) giveUp() time.Duration {
+	if f == nil {
+		return defaultGiveUp
+	}
+	return cmp.Or(f.GiveUpAfter.Std(), defaultGiveUp)
 }
 
 // scopesOf returns what a token needs for reads.

@@ -58,7 +58,10 @@ func (v *visible) scanAssets(ctx context.Context, s handlers.Scan) error {
 	if err != nil {
 		return err
 	}
-	return s.Complete(RoleAssets)
+	if err := s.Complete(RoleAssets); err != nil {
+		return err
+	}
+	return v.scanWaiting(ctx, s)
 }
 
 // scanSecurities implements the Scan of the poller of offerings.

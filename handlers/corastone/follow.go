@@ -1,0 +1,260 @@
+package corastone
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/seed75441868/postern/handlers"
+	"github.com/seed75441868/postern/schemas"
+)
+
+// followed are the events whose meaning is asked for.
+var followed = []schemas.Type{
+	schemas.ProcessSucceeded, schemas.ProcessFailed, schemas.ProcessTimedOut, schemas.ProcessDetailsAdded,
+	schemas.ErrorLogged,
+}
+
+// errorsMayBe is how long after a failure the error log is asked for what
+// caused it. Not every failure has an entry there.
+const errorsMayBe = 30 * time.Minute
+
+// What an answer can lack.
+var (
+	errNoTransaction = fmt.Errorf("%w: the transaction isn't there", handlers.ErrIncomplete)
+	errNoSteps       = fmt.Errorf("%w: the history has no step of some of the assets", handlers.ErrIncomplete)
+	errNoDetails     = fmt.Errorf("%w: some of what was touched isn't there", handlers.ErrIncomplete)
+	errNoCodes       = fmt.Errorf("%w: the error log says nothing yet", handlers.ErrIncomplete)
+	errNoEvent       = errors.New("the event can't be read")
+)
+
+// answer implements the Answer of [handlers.FollowUp]: it asks what a process
+// meant. It never relies on what the event says was touched alone: a push lists
+// less than the transaction's record.
+func (v *visible) answer(ctx context.Context, e handlers.ToldEvent, s handlers.Scan, last bool) error {
+	if e.Type == schemas.ErrorLogged {
+		return v.detailError(ctx, e, s)
+	}
+	var told schemas.Process
+	if err := json.Unmarshal(e.Data, &told); err != nil {
+		return errNoEvent
+	}
+	record, err := v.transactionOf(ctx, e.Key)
+	if err != nil {
+		return err
+	}
+	p := process{event: e, told: told, native: record.native, ledger: told.Ledger, orchestrationID: record.OrchestrationID}
+	if p.orchestrationID == "" && told.OrchestrationID != nil {
+		p.orchestrationID = *told.OrchestrationID
+	}
+	if p.ledger == nil || p.ledger.TransactionID == "" {
+		p.ledger = (&translation{}).ledger(record.BlockchainDetails)
+	}
+	status := strings.ToLower(record.Status)
+	if status == "" {
+		status = strings.ToLower(told.NativeStatus)
+	}
+	switch status {
+	case "failed", "timed_out":
+		return v.explain(ctx, p, s)
+	case "success":
+	default: // it isn't over: its end is told and followed up too
+		return nil
+	}
+	touched := func(name string) []string { return union(told.Affects[name], record.Details.affects[name]) }
+	return errors.Join(
+		v.answerAssets(ctx, p, touched("assetIds"), s, last),
+		v.answerSecurities(ctx, touched("securityIds"), s, last),
+		v.answerComments(ctx, touched("commentIds"), s),
+	)
+}
+
+// process is a process that is followed up.
+type process struct {
+	event           handlers.ToldEvent
+	told            schemas.Process
+	native          jsontext.Value // the transaction's record
+	ledger          *schemas.Ledger
+	orchestrationID string
+}
+
+// recorded is a transaction as the transactions' own list has it.
+type recorded struct {
+	transaction
+	native jsontext.Value
+}
+
+// transactionOf reads a transaction's record.
+func (v *visible) transactionOf(ctx context.Context, id string) (recorded, error) {
+	var found *recorded
+	err := v.client.byIDs(ctx, readTransactions, "processIdsFilter", []string{id}, nil, func(rows []jsontext.Value) error {
+		for _, native := range rows {
+			r := recorded{native: native}
+			if json.Unmarshal(native, &r.transaction) == nil && strings.EqualFold(r.ProcessID, id) {
+				found = &r
+			}
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+		return recorded{}, err
+	case found == nil:
+		return recorded{}, &handlers.UpstreamError{Endpoint: readTransactions.name, Err: errNoTransaction}
+	}
+	return *found, nil
+}
+
+// answerAssets tells the steps of the assets that a transaction touched, and
+// how they are now.
+func (v *visible) answerAssets(ctx context.Context, p process, ids []string, s handlers.Scan, last bool) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	details, err := v.assetsByID(ctx, ids)
+	if err != nil {
+		return err
+	}
+	steps, failure := v.steps(ctx, p, ids)
+	if failure == nil && len(details) < len(ids) {
+		failure = &handlers.UpstreamError{Endpoint: readAssets.name, Err: errNoDetails}
+	}
+	if failure != nil {
+		if !last {
+			return failure
+		}
+		steps = nil // without a readable history a status changed, and no more is known
+	}
+	comments, err := v.commentsOf(ctx, steps, details, s)
+	if err != nil && !last {
+		return err
+	}
+	for _, step := range steps {
+		if err := v.tellStep(ctx, p, step, details[step.assetID], comments[step.assetID], s); err != nil {
+			return err
+		}
+	}
+	view := ViewExplained
+	if failure != nil {
+		view = ""
+	}
+	for _, id := range slices.Sorted(maps.Keys(details)) {
+		r, ok := readRow(details[id])
+		if !ok {
+			continue
+		}
+		err := s.Saw(handlers.Sighting{
+			Key: id, Container: RoleAssets, Alone: true, Role: RoleAssets, View: view,
+			State: seen{r.text(assetStatus), details[id]}.encode(),
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return errors.Join(failure, v.answerWaiting(ctx, ids, comments, s))
+}
+
+// assetsByID returns the rows of assets, by their ids.
+func (v *visible) assetsByID(ctx context.Context, ids []string) (map[string]jsontext.Value, error) {
+	details := map[string]jsontext.Value{}
+	err := v.client.byIDs(ctx, readAssets, "assetIdsFilter", ids, nil, func(rows []jsontext.Value) error {
+		for _, native := range rows {
+			r, ok := readRow(native)
+			if !ok || r.text(assetStatus) == "" {
+				return &handlers.UpstreamError{Endpoint: readAssets.name, Err: handlers.ErrIncomplete}
+			}
+			if id := r.text(assetID); slices.Contains(ids, id) {
+				details[id] = native
+			}
+		}
+		return nil
+	})
+	return details, err
+}
+
+// step is a row of an asset's history.
+type step struct {
+	assetID string
+	event   string
+	native  jsontext.Value
+}
+
+// steps returns what the history says of a ledger transaction. An answer that
+// names fewer assets than the transaction touched is none.
+func (v *visible) steps(ctx context.Context, p process, ids []string) ([]step, error) {
+	if p.ledger == nil || p.ledger.TransactionID == "" {
+		return nil, &handlers.UpstreamError{Endpoint: readTransactions.name, Err: errNoTransaction}
+	}
+	query := url.Values{"transactionId": {p.ledger.TransactionID}}
+	if p.ledger.Channel != "" {
+		query.Set("channelName", p.ledger.Channel)
+	}
+	var steps []step
+	named := map[string]bool{}
+	err := v.client.byIDs(ctx, readAssetHistory, "assetIdsFilter", ids, query, func(rows []jsontext.Value) error {
+		for _, native := range rows {
+			r, ok := readRow(native)
+			if !ok {
+				return &handlers.UpstreamError{Endpoint: readAssetHistory.name, Err: handlers.ErrIncomplete}
+			}
+			id, event, tx := r.text(stepAsset), r.text(stepEvent), r.text(stepTransaction)
+			if event == "" || !slices.Contains(ids, id) || tx != "" && !strings.EqualFold(tx, p.ledger.TransactionID) {
+				continue // of something else
+			}
+			named[id] = true
+			steps = append(steps, step{id, event, native})
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+		return nil, err
+	case len(named) < len(ids):
+		return nil, &handlers.UpstreamError{Endpoint: readAssetHistory.name, Err: errNoSteps}
+	}
+	return steps, nil
+}
+
+// answerSecurities tells how offerings are now, and our assignment to them.
+func (v *visible) answerSecurities(ctx context.Context, ids []string, s handlers.Scan, last bool) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	var got []string
+	err := v.client.byIDs(ctx, readSecurities, "securityIdsFilter", ids, nil, func(rows []jsontext.Value) error {
+		for _, native := range rows {
+			if r, ok := readRow(native); ok {
+				got = append(got, r.text(securityID))
+			}
+		}
+		as := handlers.Sighting{Container: RoleSecurities, Alone: true, Role: RoleSecurities}
+		return saw(s, readSecurities, rows, securityID, securityState, as)
+	})
+	if err != nil {
+		return err
+	}
+	as := handlers.Sighting{Container: RoleExclusivity, Alone: true, Role: RoleExclusivity}
+	if err := v.assignments(ctx, s, ids, as); err != nil {
+		return err
+	}
+	missing := slices.ContainsFunc(ids, func(id string) bool { return !slices.Contains(got, id) })
+	if missing && !last {
+		return &handlers.UpstreamError{Endpoint: readSecurities.name, Err: errNoDetails}
+	}
+	return nil
+}
+
+// union returns what is in either of two lists, sorted.
+func union(a, b []string) []string {
+	all := slices.Concat(a, b)
+	slices.Sort(all)
+	return slices.Compact(all)
+}
