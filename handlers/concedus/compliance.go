@@ -40,10 +40,12 @@ type compliance struct {
 	answers    map[string]answer // by the pseudonyms of contracts
 }
 
-// answer is the last one to the question for a contract.
+// answer is what is remembered of asking for a contract.
 type answer struct {
-	status status
-	at     time.Time // zero: there was none
+	status  status
+	at      time.Time // when that was answered, zero: never
+	tried   time.Time // when it was asked for last
+	refused bool      // the last time it was refused, this contract alone
 }
 
 func newCompliance(session *handlers.Session, base string, interval, resolveFor time.Duration) *compliance {
@@ -74,6 +76,7 @@ type inquiry struct {
 	key       string // Concedus' own
 	entries   []entry
 	tried     bool // it was asked for in this scan, or can't be
+	answered  bool // in this scan
 }
 
 // entry is an entity: a contract on a list, or that was on it.
@@ -188,14 +191,21 @@ func (c *compliance) ask(ctx context.Context, cases []*inquiry, began time.Time)
 			return errors.Join(failure, ctx.Err())
 		}
 		st, err := c.read(ctx, k.key)
-		k.tried = true
+		now := began.Add(time.Since(start))
+		k.tried, k.answered = true, err == nil
 		if err == nil {
 			failed = 0
-			c.answers[k.pseudonym] = answer{status: st, at: began.Add(time.Since(start))}
+			c.answers[k.pseudonym] = answer{status: st, at: now, tried: now}
 			continue
 		}
+		last := c.answers[k.pseudonym]
+		last.tried, last.refused = now, refused(err)
+		c.answers[k.pseudonym] = last
 		if failure == nil {
 			failure = err
+		}
+		if last.refused {
+			continue // others may be answered
 		}
 		if failed++; failed == asksFailed || final(err) {
 			// Nobody else would be answered.
@@ -222,9 +232,22 @@ func final(err error) bool {
 		errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
+// refused reports whether an error is about one contract alone.
+func refused(err error) bool {
+	var answered *handlers.UpstreamError
+	if !errors.As(err, &answered) {
+		return false
+	}
+	switch answered.Code {
+	case http.StatusBadRequest, http.StatusForbidden, http.StatusGone, http.StatusUnprocessableEntity:
+		return answered.RetryAfter == 0
+	}
+	return false
+}
+
 // due returns the contracts to ask for: those of which it isn't known what
-// became of them, at once and then in every scan, and the listed ones every
-// fifteen minutes.
+// became of them, at once and then in every scan, and the listed ones, and
+// those that are refused, every fifteen minutes.
 func (c *compliance) due(cases []*inquiry, began time.Time) []*inquiry {
 	var due []*inquiry
 	waits := map[*inquiry]time.Time{} // since when, zero: it just left, or was never asked for
@@ -232,19 +255,22 @@ func (c *compliance) due(cases []*inquiry, began time.Time) []*inquiry {
 		if !k.asks() {
 			continue
 		}
-		last := c.answers[k.pseudonym].at
-		open := false
+		last := c.answers[k.pseudonym]
+		recent := began.Sub(last.at) < askAgain
+		waits[k] = last.tried
 		for _, e := range k.entries {
 			if e.open() {
-				open = true
-				if last.Before(e.part.Since) {
-					last = time.Time{}
+				recent = false
+				if last.tried.Before(e.part.Since) {
+					last.refused, waits[k] = false, time.Time{}
 				}
 			}
 		}
-		if open || last.IsZero() || began.Sub(last) >= askAgain {
+		if last.refused {
+			recent = began.Sub(last.tried) < askAgain
+		}
+		if !recent {
 			due = append(due, k)
-			waits[k] = last
 		}
 	}
 	slices.SortStableFunc(due, func(a, b *inquiry) int { return waits[a].Compare(waits[b]) })
@@ -269,9 +295,11 @@ func (c *compliance) read(ctx context.Context, key string) (status, error) {
 // tell tells what is new of the entries of a contract.
 func (c *compliance) tell(s handlers.Scan, k *inquiry) error {
 	for _, e := range k.entries {
+		settled := e.part.Absent && !e.open() && e.is.Outcome == e.was.Outcome
 		e.is = c.conclude(k, e, s.Began())
-		if e.is.Status.same(e.was.Status) && e.is.Outcome == e.was.Outcome {
-			continue
+		same := e.is.Status.same(e.was.Status) && e.is.Outcome == e.was.Outcome
+		if settled || same && !k.answered {
+			continue // it is as it was, as far as anybody knows
 		}
 		state, err := e.is.state()
 		if err != nil {
@@ -290,7 +318,8 @@ func (c *compliance) conclude(k *inquiry, e entry, began time.Time) standing {
 	if e.part.Absent && !e.open() {
 		return is // what is proven or told stays as it is
 	}
-	last, answered := c.answers[k.pseudonym]
+	last := c.answers[k.pseudonym]
+	answered := !last.at.IsZero()
 	if answered && !last.status.same(is.Status) {
 		is.Status = &last.status
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+	"github.com/shopspring/decimal"
 
 	"github.com/seed75441868/postern/handlers"
 )
@@ -106,6 +107,9 @@ func (l *list) readOnce(ctx context.Context) ([]contract, error) {
 			at[c.Key] = len(contracts)
 			contracts = append(contracts, c)
 		}
+		if len(pages) > 0 {
+			pages[len(pages)-1].contracts = nil // there may be very many
+		}
 		pages = append(pages, p)
 		if p.last(len(contracts)) {
 			break
@@ -120,7 +124,9 @@ func (l *list) readOnce(ctx context.Context) ([]contract, error) {
 // page is a page of a list.
 type page struct {
 	summary   summary
-	contracts []contract
+	contracts []contract        // of the last page that was read
+	sums      []decimal.Decimal // of the contracts, by measures
+	empty     bool
 }
 
 // envelope is around a page.
@@ -157,6 +163,10 @@ func (l *list) decode(answer handlers.Answer) (page, error) {
 			return page{}, l.fails(fmt.Errorf("%w: the key of a contract", err))
 		}
 		p.contracts = append(p.contracts, c)
+	}
+	p.empty = len(p.contracts) == 0
+	for _, m := range measures {
+		p.sums = append(p.sums, m.sum(p.contracts))
 	}
 	return p, nil
 }

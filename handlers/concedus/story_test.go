@@ -285,3 +285,55 @@ func TestQuestionsArePaced(t *testing.T) {
 		}
 	})
 }
+
+// TestADeadlineIsOneForThoseWhoCannotBeAskedToo: until then nothing is
+// concluded from that nobody answers.
+func TestADeadlineIsOneForThoseWhoCannotBeAskedToo(t *testing.T) {
+	within(t, settings(t), func(w *world) {
+		w.release("A-1")
+		w.tells("released agent A-1")
+		w.server.Leave("A-1")
+		w.quiet(1)
+		w.tells("absent agent A-1")
+		w.server.SetCompliance("A-1", 301)
+		w.server.Agent("agent-user", "another-password")
+		w.server.Expire()
+		w.server.Forget()
+		for range 3 {
+			w.told(w.round())
+			w.pass(20 * time.Hour)
+			if w.watch.Err() == nil {
+				t.Error("the round did not fail")
+			}
+		}
+		w.pass(12 * time.Hour)
+		_, data := w.only(w.round(), schemas.SubscriptionUndetermined)
+		if data.Evidence.By != "deadline" || *data.Evidence.Bucket != "released" {
+			t.Errorf("evidence %+v", data.Evidence)
+		}
+		w.told(w.round())
+	})
+}
+
+// TestOneThatIsRefusedHoldsUpNobody: others are asked for all the same, and it
+// only every fifteen minutes.
+func TestOneThatIsRefusedHoldsUpNobody(t *testing.T) {
+	within(t, settings(t), func(w *world) {
+		w.server.Enter(owner, w.contract("A-0"))
+		w.release("A-1", "A-2")
+		w.server.Inject(concedustest.Fault{Endpoint: concedustest.EndpointStatus, Kind: concedustest.Forbidden})
+		w.told(w.round(), "released agent A-1", "released agent A-2", "submitted_to_issuer issuer-77 A-0")
+		if w.watch.Err() == nil || w.server.Count(concedustest.EndpointStatus) != 3 {
+			t.Errorf("%v after %d questions", w.watch.Err(), w.server.Count(concedustest.EndpointStatus))
+		}
+		w.quiet(5)
+		if n := w.server.Count(concedustest.EndpointStatus); n != 3 {
+			t.Errorf("%d questions", n)
+		}
+		w.pass(15 * time.Minute)
+		w.quiet(1)
+		if n := w.server.Count(concedustest.EndpointStatus); n != 6 {
+			t.Errorf("%d questions", n)
+		}
+	})
+}

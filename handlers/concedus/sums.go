@@ -24,18 +24,18 @@ var measures = []measure{
 // behind the others, nor what can't be summed up because one contract's is no
 // number.
 func consistent(pages []page, all []contract) bool {
-	if len(pages) > 1 && len(pages[len(pages)-1].contracts) == 0 {
+	if len(pages) > 1 && pages[len(pages)-1].empty {
 		pages = pages[:len(pages)-1]
 	}
-	for _, m := range measures {
-		if !m.agrees(pages, all) {
+	for i, m := range measures {
+		if !m.agrees(i, pages, all) {
 			return false
 		}
 	}
 	return true
 }
 
-func (m measure) agrees(pages []page, all []contract) bool {
+func (m measure) agrees(i int, pages []page, all []contract) bool {
 	if slices.ContainsFunc(all, func(c contract) bool { return slices.Contains(c.Strange, m.member) }) {
 		return true
 	}
@@ -47,7 +47,7 @@ func (m measure) agrees(pages []page, all []contract) bool {
 			continue
 		}
 		n := number(said.value)
-		byPage = byPage && n.Equal(m.sum(p.contracts))
+		byPage = byPage && n.Equal(p.sums[i])
 		byList = byList && n.Equal(total)
 	}
 	return byPage || byList

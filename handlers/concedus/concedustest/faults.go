@@ -23,6 +23,7 @@ type Kind string
 // The faults.
 const (
 	Unauthorized Kind = "401"       // the token is refused
+	Forbidden    Kind = "403"       // this account may not ask for this
 	TooMany      Kind = "429"       // with Retry-After
 	Broken       Kind = "500"       // an error of the platform's
 	Hang         Kind = "hang"      // no answer until the caller gives up
@@ -81,6 +82,8 @@ func (f Fault) fails(w http.ResponseWriter, r *http.Request) bool {
 	switch f.Kind {
 	case Unauthorized:
 		refuse(w, http.StatusUnauthorized, "Unauthorized", "Token is invalid or expired")
+	case Forbidden:
+		refuse(w, http.StatusForbidden, "Forbidden", "Not your product")
 	case TooMany:
 		w.Header().Set("Retry-After", strconv.Itoa(int(f.RetryAfter/time.Second)))
 		refuse(w, http.StatusTooManyRequests, "Too many requests", "Slow down")
