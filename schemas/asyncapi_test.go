@@ -73,10 +73,14 @@ func asyncAPIDocument(t *testing.T) asyncDocument {
 		header              []string
 	}{
 		{StreamRaw, "{source}", "raw", "A delivery that was authentic, sealed.", []string{HeaderDelivery, HeaderChannel, HeaderReceived}},
-		{StreamQuarantine, "{source}.{reason}", "quarantine", "A delivery that could not become an event, sealed; it goes when it is released or discarded.",
-			[]string{HeaderDelivery, HeaderChannel, HeaderReceived, HeaderReason}},
-		{StreamRejected, "{source}", "rejected", "A push that was refused though its caller's address is allowed, sealed.",
-			[]string{HeaderReceived, HeaderReason, HeaderDetail}},
+		{
+			StreamQuarantine, "{source}.{reason}", "quarantine", "A delivery that could not become an event, sealed; it goes when it is released or discarded.",
+			[]string{HeaderDelivery, HeaderChannel, HeaderReceived, HeaderReason},
+		},
+		{
+			StreamRejected, "{source}", "rejected", "A push that was refused though its caller's address is allowed, sealed.",
+			[]string{HeaderReceived, HeaderReason, HeaderDetail},
+		},
 	} {
 		messages[r.name] = object{
 			"name": r.name, "summary": r.meaning, "contentType": "application/octet-stream",

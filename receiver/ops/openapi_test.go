@@ -316,4 +316,3 @@ func TestOpenAPIIsThatOfTheRoutes(t *testing.T) {
 		t.Errorf("routes are described in openapi_routes_test.go (-registered +described):\n%s", diff)
 	}
 }
-
