@@ -36,10 +36,10 @@ func open(name string, settings any, means handlers.Means) (handlers.Source, err
 	source := handlers.Source{Name: name, Platform: Name, Expires: session.Expires}
 	for _, token := range tokens {
 		p := &poller{
-			token:     token,
-			session:   session,
-			pseudonym: means.Pseudonym,
-			base:      base + "/tokens/" + url.PathEscape(token),
+			token:      token,
+			session:    session,
+			pseudonyms: newPseudonyms(means.Pseudonym),
+			base:       base + "/tokens/" + url.PathEscape(token),
 		}
 		source.Pollers = append(source.Pollers, handlers.Poller{
 			Name:     "candidates-" + token,

@@ -15,15 +15,18 @@ import (
 
 // poller lists the candidates of a token.
 type poller struct {
-	token     string
-	session   *handlers.Session
-	pseudonym func(string) string
-	base      string // of the token's URLs
+	token      string
+	session    *handlers.Session
+	pseudonyms *pseudonyms
+	base       string // of the token's URLs
+
+	room []byte // for what is handed on before anything else is written there
 }
 
 // scan implements the Scan of [handlers.Poller].
 func (p *poller) scan(ctx context.Context, s handlers.Scan) error {
 	var drift driftNotes
+	p.pseudonyms.begin()
 	r := &reader{
 		session: p.session, endpoint: endpointCandidates, url: p.base + "/candidates",
 		begin: func() func(*jsontext.Decoder) (bool, error) {
@@ -61,7 +64,7 @@ func (p *poller) see(dec *jsontext.Decoder, s handlers.Scan, seen map[string]uin
 	if err := json.UnmarshalDecode(dec, &c); err != nil {
 		return false, readable(err)
 	}
-	t, err := c.track(p.pseudonym)
+	t, err := c.track(p.pseudonyms.of)
 	if err != nil {
 		return false, err
 	}
@@ -71,10 +74,11 @@ func (p *poller) see(dec *jsontext.Decoder, s handlers.Scan, seen map[string]uin
 	if c.CreatedAt != "" && t.CreatedAt == "" {
 		drift.field("candidates.items.createdAt")
 	}
-	state, err := t.encode()
+	state, err := t.encode(p.room[:0])
 	if err != nil {
 		return false, err
 	}
+	p.room = state
 	h := maphash.Bytes(seed, state)
 	if before, ok := seen[c.ID]; ok {
 		if before != h {
@@ -123,7 +127,7 @@ func (p *poller) missOne(ctx context.Context, s handlers.Scan, known *holders, k
 			if t.Holder = h; h.Status != "" {
 				t.Status = h.Status
 			}
-			state, err := t.encode()
+			state, err := t.encode(nil)
 			if err != nil {
 				return err
 			}
@@ -146,7 +150,7 @@ func (p *poller) holders(ctx context.Context, drift *driftNotes) (*holders, erro
 		accept: []int{http.StatusForbidden, http.StatusNotFound},
 		begin: func() func(*jsontext.Decoder) (bool, error) {
 			found = newHolders()
-			return func(dec *jsontext.Decoder) (bool, error) { return true, found.add(dec, p.pseudonym) }
+			return func(dec *jsontext.Decoder) (bool, error) { return true, found.add(dec, p.pseudonyms.of) }
 		},
 	}
 	l, err := r.read(ctx)
