@@ -109,12 +109,16 @@ func member(object map[string]any, name string) any {
 	if v, ok := object[name]; ok {
 		return v
 	}
-	for _, other := range sortedKeys(object) {
-		if strings.EqualFold(other, name) {
-			return object[other]
+	spelled, found := "", false
+	for other := range object {
+		if len(other) == len(name) && strings.EqualFold(other, name) && (!found || other < spelled) {
+			spelled, found = other, true
 		}
 	}
-	return nil
+	if !found {
+		return nil
+	}
+	return object[spelled]
 }
 
 func sortedKeys(object map[string]any) []string {
