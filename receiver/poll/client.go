@@ -83,6 +83,10 @@ func NewClient(cfg ClientConfig) *http.Client {
 	if cfg.Proxy != nil {
 		transport.Proxy = http.ProxyURL(cfg.Proxy)
 	}
+	return newClient(cfg, transport)
+}
+
+func newClient(cfg ClientConfig, next http.RoundTripper) *http.Client {
 	if cfg.Rate <= 0 {
 		cfg.Rate = defaultRate
 	}
@@ -93,7 +97,7 @@ func NewClient(cfg ClientConfig) *http.Client {
 		Timeout: wholeTimeout,
 		Transport: &upstream{
 			cfg:     cfg,
-			next:    transport,
+			next:    next,
 			limiter: rate.NewLimiter(rate.Limit(cfg.Rate), cfg.Burst),
 			breaker: gobreaker.NewTwoStepCircuitBreaker[any](gobreaker.Settings{
 				Name:        cfg.Source,
@@ -116,7 +120,7 @@ func NewClient(cfg ClientConfig) *http.Client {
 // upstream sends the requests of one source.
 type upstream struct {
 	cfg     ClientConfig
-	next    *http.Transport
+	next    http.RoundTripper
 	limiter *rate.Limiter
 	breaker *gobreaker.TwoStepCircuitBreaker[any]
 }
@@ -180,7 +184,11 @@ func (u *upstream) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // CloseIdleConnections is what [http.Client] calls.
-func (u *upstream) CloseIdleConnections() { u.next.CloseIdleConnections() }
+func (u *upstream) CloseIdleConnections() {
+	if t, ok := u.next.(*http.Transport); ok {
+		t.CloseIdleConnections()
+	}
+}
 
 // mayGo reports whether a request may go to a URL: what is in the clear stays
 // on this machine.

@@ -76,7 +76,7 @@ func (m *machine) poller(name string, interval time.Duration) handlers.Poller {
 			return err
 		}
 		for _, key := range list {
-			if err := s.Saw(handlers.Sighting{Key: key, Container: "all", State: jsontext.Value(`1`)}); err != nil {
+			if err := s.Saw(handlers.Sighting{Key: name + "-" + key, Container: "all", State: jsontext.Value(`1`)}); err != nil {
 				return err
 			}
 		}
