@@ -52,10 +52,11 @@ func TestPollersFollowFromTheSettings(t *testing.T) {
 	}{
 		"tranches": {func(*accesscontrols.Settings) {}, "tranches-v1: tranches-v2:user grants:", 0},
 		"full":     {full, "tranches-v1: tranches-v2:full grants:", 1},
-		"deals": {func(s *accesscontrols.Settings) { s.Deals = []string{"d"} },
-			"tranches-v1: tranches-v2:user grants: deals:user", 0},
-		"discover, shared": {func(s *accesscontrols.Settings) { s.Discover, s.Shared = true, true },
-			"tranches-v1:shared tranches-v2:shared grants:shared", 1},
+		"deals":    {func(s *accesscontrols.Settings) { s.Deals = []string{"d"} }, "tranches-v1: tranches-v2:user grants: deals:user", 0},
+		"discover, shared": {
+			func(s *accesscontrols.Settings) { s.Discover, s.Shared = true, true },
+			"tranches-v1:shared tranches-v2:shared grants:shared", 1,
+		},
 		"plain http": {func(s *accesscontrols.Settings) { s.API.URL = "http://cas.example" }, "tranches-v1: tranches-v2:user grants:", 1},
 		"loopback":   {func(s *accesscontrols.Settings) { s.API.URL = "http://127.0.0.1:1" }, "tranches-v1: tranches-v2:user grants:", 0},
 	} {

@@ -197,12 +197,12 @@ func (p projector) object(object map[string]any, s *shape) (any, bool) {
 			continue
 		}
 		at, known := s.find(name)
-		switch v, keep := object[name], true; {
+		switch v := object[name]; {
 		case v == nil:
 		case !known:
 			put("", p.name(name), p.unknown(v))
 		default:
-			if v, keep = p.value(v, at.shape); keep {
+			if v, keep := p.value(v, at.shape); keep {
 				put(at.within, at.name, v)
 			}
 		}
