@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"net/http"
@@ -64,6 +65,7 @@ type Session struct {
 
 	mu      sync.Mutex // guards what follows
 	token   Token
+	renewAt time.Time // when the token is to be replaced, zero: when it is refused
 	epoch   uint64
 	renewal *renewal // under way, or nil
 	refused int      // logins in a row
@@ -73,8 +75,9 @@ type Session struct {
 
 // renewal is a login that some wait for.
 type renewal struct {
-	done chan struct{}
-	err  error
+	done   chan struct{}
+	err    error
+	gaveUp bool // because its caller did
 }
 
 // renewEarly is how long before its end a token is replaced, unless it lives
@@ -126,7 +129,7 @@ func (s *Session) Expires() time.Time {
 func (s *Session) valid(ctx context.Context) (string, uint64, error) {
 	for {
 		s.mu.Lock()
-		if now := time.Now(); s.token.Value != "" && (s.token.Expires.IsZero() || now.Before(s.token.Expires.Add(-renewEarly))) {
+		if now := time.Now(); s.token.Value != "" && (s.renewAt.IsZero() || now.Before(s.renewAt)) {
 			defer s.mu.Unlock()
 			return s.token.Value, s.epoch, nil
 		} else if now.Before(s.until) {
@@ -149,7 +152,7 @@ func (s *Session) valid(ctx context.Context) (string, uint64, error) {
 			return "", 0, ctx.Err()
 		}
 		// One that gave up because its caller did says nothing to others.
-		if r.err != nil && (ctx.Err() != nil || !errors.Is(r.err, context.Canceled)) {
+		if r.err != nil && (ctx.Err() != nil || !r.gaveUp) {
 			return "", 0, r.err
 		}
 	}
@@ -158,30 +161,57 @@ func (s *Session) valid(ctx context.Context) (string, uint64, error) {
 // renew logs in for all that wait for r.
 func (s *Session) renew(ctx context.Context, r *renewal, before Token) {
 	ask := func(ctx context.Context, c Call) (Answer, error) { return send(ctx, s.client, c) }
-	token, err := s.login(ctx, ask, before)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	defer close(r.done)
-	s.renewal = nil
+	token, err := Token{}, errLogin // unless it returns
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.renewal = nil
+		r.err, r.gaveUp = s.renewed(token, err), err != nil && ctx.Err() != nil
+		close(r.done)
+	}()
+	token, err = s.login(ctx, ask, before)
+	if err == nil && token.Value == "" {
+		err = errLogin
+	}
+}
+
+// errLogin says that a login gave neither a token nor a reason.
+var errLogin = fmt.Errorf("login: %w", ErrIncomplete)
+
+// renewed takes over what a login gave, and returns what those get who wait
+// for it. mu is held.
+func (s *Session) renewed(token Token, err error) error {
 	now := time.Now()
 	var answered *UpstreamError
 	switch {
 	case err == nil:
-		// One that lives shorter than we renew early would be renewed at once.
-		if life := token.Expires.Sub(now); !token.Expires.IsZero() && life < 2*renewEarly {
-			token.Expires = token.Expires.Add(renewEarly - life/2)
-		}
-		s.token, s.refused, s.until, s.last = token, 0, time.Time{}, nil
+		s.token, s.renewAt, s.refused, s.until, s.last = token, renewAt(token, now), 0, time.Time{}, nil
 		s.epoch++
+		return nil
 	case errors.As(err, &answered) && (answered.Code == http.StatusBadRequest || answered.Code == http.StatusUnauthorized || answered.Code == http.StatusForbidden):
 		s.token = Token{}
 		s.until = now.Add(retryLogin[min(s.refused, len(retryLogin)-1)])
 		s.refused++
 		s.last = &AuthError{Endpoint: answered.Endpoint, Code: answered.Code, Until: s.until}
-		r.err = s.last
-	default:
-		r.err = err
+		return s.last
 	}
+	return err
+}
+
+// renewAt returns when a token is to be replaced.
+func renewAt(token Token, now time.Time) time.Time {
+	life := token.Expires.Sub(now)
+	switch {
+	case token.Expires.IsZero():
+		return time.Time{}
+	case life <= 0:
+		// One clock is wrong. To log in again wouldn't help: the platform says
+		// when it doesn't take the token any more.
+		return time.Time{}
+	case life < 2*renewEarly:
+		return now.Add(life / 2)
+	}
+	return token.Expires.Add(-renewEarly)
 }
 
 // distrust forgets a token that the platform refused, unless there is another
