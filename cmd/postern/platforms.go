@@ -2,6 +2,7 @@ package main
 
 import (
 	"github.com/seed75441868/postern/handlers"
+	"github.com/seed75441868/postern/handlers/accesscontrols"
 	"github.com/seed75441868/postern/handlers/concedus"
 	"github.com/seed75441868/postern/handlers/corastone"
 	"github.com/seed75441868/postern/handlers/tokeny"
@@ -13,5 +14,6 @@ func platforms() []handlers.Platform {
 		corastone.Platform(),
 		concedus.Platform(),
 		tokeny.Platform(),
+		accesscontrols.Platform(),
 	}
 }
