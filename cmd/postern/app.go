@@ -20,6 +20,7 @@ import (
 	"github.com/seed75441868/postern/receiver/ingress"
 	"github.com/seed75441868/postern/receiver/journal"
 	"github.com/seed75441868/postern/receiver/ops"
+	"github.com/seed75441868/postern/receiver/poll"
 	"github.com/seed75441868/postern/receiver/relay"
 )
 
@@ -51,8 +52,9 @@ type app struct {
 	refusals *relay.Refusals
 	triage   *triage
 	ops      *ops.Server
-	bus      atomic.Pointer[bus.Bus]     // nil until it is open
-	relaying atomic.Pointer[relay.Relay] // nil until then, too
+	bus      atomic.Pointer[bus.Bus]      // nil until it is open
+	relaying atomic.Pointer[relay.Relay]  // nil until then, too
+	pollers  atomic.Pointer[poll.Pollers] // nil until then, too
 
 	subscriptions *subscriptions
 
@@ -70,7 +72,7 @@ type app struct {
 func openApp(cfg *Config, platforms []handlers.Platform, log *slog.Logger, from rereading) (_ *app, err error) {
 	a := &app{cfg: cfg, log: log, platforms: platforms, registry: prometheus.NewRegistry(), opened: make(chan struct{})}
 	a.now.Store(cfg)
-	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo(), &a.busMetrics)
+	a.registry.MustRegister(cfg.outside.registry, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo(), &a.busMetrics)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.close())
@@ -79,6 +81,7 @@ func openApp(cfg *Config, platforms []handlers.Platform, log *slog.Logger, from 
 	if a.keys, err = journal.OpenKeyring(cfg.keyConfig(log)); err != nil {
 		return nil, failf(exitConfig, "", "%w", err)
 	}
+	cfg.outside.use(a.keys)
 	a.journal, err = journal.Open(journal.Config{
 		Dir:      filepath.Join(string(cfg.DataDir), "journal"),
 		MaxBytes: int64(cfg.Journal.MaxBytes),
@@ -150,7 +153,7 @@ func (a *app) run(ctx context.Context) error {
 	g.Go(func() error { return named("ingress", a.ingress.Serve()) })
 	g.Go(func() error { return named("ops", a.ops.Serve()) })
 	drained := make(chan *relay.Relay, 1)
-	g.Go(func() error { return named("relay", a.relay(relaying, drained)) })
+	g.Go(func() error { return named("relay", a.relay(relaying, ctx, drained)) })
 	a.log.Info("ingress listens", "address", a.ingressAddr.String())
 	a.log.Info("ops listens", "address", a.opsAddr.String())
 	g.Go(func() error {
@@ -214,9 +217,9 @@ func (a *app) close() error {
 	return errors.Join(errs...)
 }
 
-// relay opens the bus and relays until ctx ends. A bus that can't be opened is
+// relay opens the bus, relays until ctx ends, and polls until polling does. A bus that can't be opened is
 // tried again for ever: what is accepted meanwhile is safe in the journal.
-func (a *app) relay(ctx context.Context, opened chan<- *relay.Relay) error {
+func (a *app) relay(ctx, polling context.Context, opened chan<- *relay.Relay) error {
 	b, err := a.openBus(ctx)
 	if err != nil {
 		return nil // only ctx ends it
@@ -246,6 +249,7 @@ func (a *app) relay(ctx context.Context, opened chan<- *relay.Relay) error {
 	a.relaying.Store(r)
 	a.expect() // a reload may have been faster
 	opened <- r
+	carrying.Go(func() { a.poll(polling, b, r) })
 	return r.Run(ctx)
 }
 

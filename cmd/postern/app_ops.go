@@ -34,6 +34,7 @@ func (a *app) openOps() error {
 		Backup:     (&backups{app: a}).make,
 		Triage:     a.triage,
 		Events:     finder{a.triage},
+		Pollers:    pollers{a},
 		Sources:    a.subscriptions,
 		Status:     a.status,
 		Streams:    a.streams,

@@ -28,11 +28,6 @@ var (
 	errProxy     = errors.New("the proxy refused to connect")
 )
 
-// means are what all sources may use. Making them reaches nobody.
-func (l *loading) means() handlers.Means {
-	return handlers.Means{Fetch: newFetch(l.cfg.Outbound), Roots: systemRoots()}
-}
-
 // systemRoots returns the roots that this machine trusts; none if it has none.
 func systemRoots() *x509.CertPool {
 	pool, err := x509.SystemCertPool()

@@ -28,6 +28,7 @@ type Config struct {
 
 	origins origins
 	seen    seen
+	outside *surroundings
 }
 
 // Path is a setting that names a file or a folder. A relative one is relative

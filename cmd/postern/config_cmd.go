@@ -53,7 +53,10 @@ func (p *process) load(paths []string) (*Config, error) {
 		return nil, failf(exitUsage, "name it with -c FILE; `postern config init > postern.yaml` makes one to begin with",
 			"there is no configuration")
 	}
-	return loadConfig(paths, p.environ, p.platforms)
+	if p.outside == nil {
+		p.outside = newSurroundings()
+	}
+	return loadConfigFor(p.outside, paths, p.environ, p.platforms)
 }
 
 func configCheckCommand(p *process) *cobra.Command {

@@ -39,6 +39,7 @@ type loading struct {
 	secretVars map[string]bool // environment variables that hold secrets
 	sealKeys   [][]byte        // nil where there is none that can be used
 	seen       seen
+	outside    *surroundings
 }
 
 // loadConfig reads and checks the configuration that paths and the variables
@@ -49,7 +50,13 @@ type loading struct {
 // Its error is a *configError that names every problem. It opens all sources,
 // and touches nothing: it is safe to call beside a running receiver.
 func loadConfig(paths, environ []string, platforms []handlers.Platform) (*Config, error) {
+	return loadConfigFor(newSurroundings(), paths, environ, platforms)
+}
+
+// loadConfigFor is loadConfig for a process that may have read one before.
+func loadConfigFor(o *surroundings, paths, environ []string, platforms []handlers.Platform) (*Config, error) {
 	l := newLoading(environ, platforms)
+	l.outside, l.cfg.outside = o, o
 	for _, path := range paths {
 		l.path(path)
 	}
@@ -83,8 +90,9 @@ func newLoading(environ []string, platforms []handlers.Platform) *loading {
 		told:       map[string]bool{},
 		secretVars: map[string]bool{},
 		seen:       seen{},
+		outside:    newSurroundings(),
 	}
-	l.cfg.origins = origins{}
+	l.cfg.origins, l.cfg.outside = origins{}, l.outside
 	return l
 }
 

@@ -117,13 +117,12 @@ func (l *loading) strange(dr *draft, path string) {
 
 // open opens every source that nothing is wrong with.
 func (l *loading) open() {
-	means := l.means()
 	for _, s := range l.cfg.Sources {
 		path := join("sources", s.Name)
 		if related(l.broken, path) || related(l.told, path) {
 			continue
 		}
-		opened, err := s.Platform.Open(s.Name, s.Settings, means)
+		opened, err := s.Platform.Open(s.Name, s.Settings, l.means(s.Name))
 		if err != nil {
 			for line := range strings.SplitSeq(strings.TrimSpace(err.Error()), "\n") {
 				below, text := s.place(path, line)

@@ -28,6 +28,7 @@ type process struct {
 	stderr    io.Writer // everything said to a person
 	environ   []string  // as in os.Environ
 	platforms []handlers.Platform
+	outside   *surroundings // nil until a configuration is read
 }
 
 // run executes a command line and returns the exit code. It is safe to call

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"github.com/spf13/cobra"
 
 	"github.com/seed75441868/postern/receiver/ops"
@@ -22,8 +23,8 @@ source and what they ask it for: concedus/agent-list.`, `
 	cmd.AddCommand(
 		pollersListCommand(p),
 		pollerCommand(p, ops.PollerRun, "Has a poller scan at once", `
-Has a poller scan at once, unless it is paused, another receiver has its lease,
-or what it found before isn't on the bus yet: then it scans as soon as it can.`),
+Has a poller scan at once, also one that is paused, and waits until it has. What
+it found before is told first. If another receiver polls it, ask that one.`),
 		pollerCommand(p, ops.PollerPause, "Pauses a poller on all receivers", `
 Pauses a poller on all receivers, until it is resumed; a restart doesn't resume
 it. A scan that is under way ends first. Nothing that changes meanwhile is lost:
@@ -59,19 +60,30 @@ func pollersListCommand(p *process) *cobra.Command {
 		}
 		return printAs(p.stdout, *output, list, func(w io.Writer) error {
 			now := time.Now()
-			row(w, "NAME", "STATE", "EVERY", "LAST SUCCESS", "ENTITIES", "ERROR")
+			row(w, "NAME", "STATE", "EVERY", "LAST SUCCESS", "FAILURES", "ERROR")
 			for _, s := range list.Pollers {
 				last := "never"
 				if s.LastSuccess != nil {
 					last = ago(*s.LastSuccess, now)
 				}
 				every := time.Duration(s.Interval * float64(time.Second)).Round(time.Second)
-				row(w, s.Name, s.State, every, last, s.Entities, harmless(s.Error))
+				row(w, s.Name, s.State, every, last, s.Failures, harmless(s.Error))
 			}
 			return nil
 		})
 	}
 	return cmd
+}
+
+// detail returns what an answer says is wrong.
+func detail(res *http.Response) string {
+	var problem struct {
+		Detail string `json:"detail"`
+	}
+	if json.UnmarshalRead(res.Body, &problem) != nil || problem.Detail == "" {
+		return res.Status
+	}
+	return harmless(problem.Detail)
 }
 
 func pollerCommand(p *process, verb ops.PollerVerb, short, long string) *cobra.Command {
@@ -99,7 +111,7 @@ func pollerCommand(p *process, verb ops.PollerVerb, short, long string) *cobra.C
 }
 
 var pollerDone = map[ops.PollerVerb]string{
-	ops.PollerRun:    "it scans as soon as it can",
+	ops.PollerRun:    "it has scanned",
 	ops.PollerPause:  "it is paused",
 	ops.PollerResume: "it goes on",
 	ops.PollerAccept: "what the scan said is believed",
@@ -120,7 +132,7 @@ func (r *remote) move(ctx context.Context, p *process, path string) error {
 	case http.StatusNotFound:
 		return failf(exitNotFound, "see `postern pollers list`", "there is no poller of that name")
 	case http.StatusConflict:
-		return failf(exitFailed, "see `postern pollers list`", "there is nothing to do: it is neither paused nor suspect")
+		return failf(exitFailed, "see `postern pollers list`", "%s", detail(res))
 	default:
 		return refused(res)
 	}

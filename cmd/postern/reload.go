@@ -154,6 +154,7 @@ func (a *app) apply(next *Config) error {
 	if err := a.ops.UpdateTokens(opsTokens(next), local); err != nil {
 		return at("ops.tokens", err)
 	}
+	next.outside.use(a.keys)
 	keepUnchanged(old, next)
 	if err := a.ingress.Update(sourcesOf(next)); err != nil {
 		return errors.Join(at("sources", err), a.ops.UpdateTokens(opsTokens(old), local))
@@ -189,6 +190,9 @@ func (r *reloader) take(next *Config) ops.Reloaded {
 	}
 	r.app.now.Store(next)
 	r.app.expect()
+	if ps := r.app.pollers.Load(); ps != nil {
+		ps.Update(r.app.openedSources())
+	}
 	return done
 }
 

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/seed75441868/postern/bus"
+	"github.com/seed75441868/postern/handlers"
+	"github.com/seed75441868/postern/receiver/ops"
+	"github.com/seed75441868/postern/receiver/poll"
+	"github.com/seed75441868/postern/receiver/relay"
+	"github.com/seed75441868/postern/schemas"
+)
+
+// poll polls the sources until ctx ends, and then gives back the leases.
+func (a *app) poll(ctx context.Context, b *bus.Bus, r *relay.Relay) {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	ps := poll.New(poll.Config{
+		Journal: a.journal, Relay: r, Bus: b,
+		Seal: a.keys.Seal, Open: a.keys.Open, Pseudonym: a.cfg.outside.pseudonym,
+		Holder:  fmt.Sprintf("%s/%d", host, os.Getpid()),
+		Metrics: a.cfg.outside.metrics, Log: a.log,
+	})
+	a.pollers.Store(ps)
+	// Nothing is known of entities before there are buckets.
+	for ctx.Err() == nil && b.Prepare(ctx) != nil {
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second):
+		}
+	}
+	_ = ps.Run(ctx, a.openedSources()) // only ctx ends it
+}
+
+// openedSources are the sources in force.
+func (a *app) openedSources() []handlers.Source {
+	sources := a.now.Load().Sources
+	opened := make([]handlers.Source, 0, len(sources))
+	for _, s := range sources {
+		opened = append(opened, s.Opened)
+	}
+	return opened
+}
+
+// pollers is how operators see and move the pollers. It is an [ops.Pollers].
+type pollers struct{ app *app }
+
+// List implements [ops.Pollers].
+func (o pollers) List(context.Context) ([]ops.PollerStatus, error) {
+	ps := o.app.pollers.Load()
+	if ps == nil {
+		return nil, errNotOpen
+	}
+	var list []ops.PollerStatus
+	for _, s := range ps.List() {
+		status := ops.PollerStatus{
+			Name: s.Name, Interval: s.Interval.Seconds(), State: pollerState(s), Error: s.Error, Failures: s.Failures,
+			LastRun: moment(s.Last), LastSuccess: moment(s.LastSuccess), Next: moment(s.Next),
+		}
+		for _, suspicion := range s.Suspect {
+			status.Suspect = append(status.Suspect, ops.Suspicion(suspicion))
+		}
+		list = append(list, status)
+	}
+	return list, nil
+}
+
+// pollerState says in a word how a poller is: what somebody should look at
+// comes first.
+func pollerState(s poll.Status) string {
+	switch {
+	case s.Paused:
+		return "paused"
+	case !s.Held:
+		return "elsewhere"
+	case len(s.Suspect) > 0:
+		return "suspect"
+	case s.Failures > 0:
+		return "failing"
+	case s.Running:
+		return "scanning"
+	}
+	return "waiting"
+}
+
+func moment(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
+// Act implements [ops.Pollers].
+func (o pollers) Act(ctx context.Context, actor, name string, verb ops.PollerVerb) error {
+	ps := o.app.pollers.Load()
+	if ps == nil {
+		return errNotOpen
+	}
+	var err error
+	var told schemas.Type
+	switch verb {
+	case ops.PollerRun:
+		told, err = schemas.OperatorPollerRun, ps.RunNow(ctx, name)
+	case ops.PollerPause:
+		told, err = schemas.OperatorPollerPaused, ps.Pause(ctx, name)
+	case ops.PollerResume:
+		told, err = schemas.OperatorPollerResumed, ps.Resume(ctx, name)
+	case ops.PollerAccept:
+		told = schemas.OperatorScanAccepted
+		_, err = ps.Accept(name)
+	}
+	var upstream *handlers.UpstreamError
+	var auth *handlers.AuthError
+	switch {
+	case errors.Is(err, poll.ErrUnknown):
+		return ops.ErrNotThere
+	case errors.Is(err, poll.ErrUnsuspected):
+		return ops.ErrNothingToDo
+	case errors.Is(err, poll.ErrElsewhere), errors.Is(err, poll.ErrResting), errors.As(err, &upstream), errors.As(err, &auth):
+		return &ops.NotNowError{Detail: err.Error()}
+	case err != nil:
+		return err
+	}
+	if err := o.app.act(ctx, actor, told, name); err != nil {
+		o.app.log.Warn("an operator's action is not told on the bus", "actor", actor, "target", name, "error", err)
+	}
+	return nil
+}
