@@ -14,9 +14,9 @@ import (
 type Pollers interface {
 	// List tells how they are, sorted by name.
 	List(ctx context.Context) ([]PollerStatus, error)
-	// Act has one of them do what the verb says, in the name of an actor. It
-	// fails with [ErrNotThere] if there is none of that name, and with
-	// [ErrNothingToDo].
+	// Act has one of them do what the verb says, in the name of an actor; a run
+	// has ended when it returns. It fails with [ErrNotThere] if there is none
+	// of that name, with [ErrNothingToDo], and with a *NotNowError.
 	Act(ctx context.Context, actor, name string, verb PollerVerb) error
 }
 
@@ -36,24 +36,32 @@ const (
 // suspect.
 var ErrNothingToDo = errors.New("there is nothing to do")
 
+// NotNowError says why a poller can't do now what it is asked for, or why it
+// failed.
+type NotNowError struct{ Detail string }
+
+func (e *NotNowError) Error() string { return e.Detail }
+
 // PollerStatus is how a poller is.
 type PollerStatus struct {
 	Name     string  `json:"name"`
 	Interval float64 `json:"interval"` // seconds
-	// State is scanning, waiting (for its time), paused, held_up (because the
-	// bus is), elsewhere (another receiver has its lease), suspect, or failing.
-	State       string     `json:"state"`
-	Error       string     `json:"error,omitempty"` // of the last scan
-	Holder      string     `json:"holder,omitempty"`
-	LastRun     *time.Time `json:"lastRun"`
-	LastSuccess *time.Time `json:"lastSuccess"`
-	Next        *time.Time `json:"next"`
-	Failures    int        `json:"failures"` // in a row
-	Entities    int        `json:"entities"` // that the platform shows
-	Missing     int        `json:"missing"`  // of a suspect scan
-	// Completeness is how much of what the platform told came by push, of what
-	// this poller saw; null if that can't be said.
-	Completeness *float64 `json:"completeness"`
+	// State is scanning, waiting (for its time), paused, elsewhere (another
+	// receiver polls it), suspect, or failing.
+	State       string      `json:"state"`
+	Error       string      `json:"error,omitempty"` // of the last scan, or what it waits for
+	LastRun     *time.Time  `json:"lastRun"`
+	LastSuccess *time.Time  `json:"lastSuccess"`
+	Next        *time.Time  `json:"next"`
+	Failures    int         `json:"failures"` // in a row
+	Suspect     []Suspicion `json:"suspect,omitempty"`
+}
+
+// Suspicion is a scan that shrank too much to be believed.
+type Suspicion struct {
+	Container string `json:"container"`
+	Known     int    `json:"known"` // entities that were there
+	Seen      int    `json:"seen"`  // of which so many were seen
 }
 
 func (s *Server) pollerRoutes(e *echo.Echo) {
@@ -85,12 +93,15 @@ func (s *Server) act(c echo.Context) error {
 		return echo.ErrNotFound
 	}
 	name := c.Param("source") + "/" + c.Param("poller")
+	var notNow *NotNowError
 	err := s.cfg.Pollers.Act(c.Request().Context(), actor(c), name, verb)
 	switch {
 	case errors.Is(err, ErrNotThere):
 		return echo.NewHTTPError(http.StatusNotFound, "there is no poller of that name")
 	case errors.Is(err, ErrNothingToDo):
 		return echo.NewHTTPError(http.StatusConflict, err.Error())
+	case errors.As(err, &notNow):
+		return echo.NewHTTPError(http.StatusConflict, notNow.Detail)
 	case err != nil:
 		return s.triageError(err)
 	}

@@ -71,6 +71,7 @@ func TestPollersSayWhyNothingWasDone(t *testing.T) {
 	p, b := withBench(t)
 	for err, want := range map[error]int{
 		fmt.Errorf("wrapped: %w", ops.ErrNotThere):        http.StatusNotFound,
+		&ops.NotNowError{Detail: "it rests"}:              http.StatusConflict,
 		fmt.Errorf("wrapped: %w", ops.ErrNothingToDo):     http.StatusConflict,
 		errors.New("the bus is away with a secret in it"): http.StatusServiceUnavailable,
 	} {
