@@ -102,8 +102,11 @@ func (p *poller) adopt() {
 	defer p.mu.Unlock()
 	if p.next != nil {
 		p.spec, p.next = *p.next, nil
-		// A shorter interval holds at once.
-		if soon := time.Now().Add(p.spec.Interval); p.trouble.failures == 0 && p.due.After(soon) {
+		// A shorter interval holds at once, and so does what may mend a failure.
+		now := time.Now()
+		if p.backoff != nil {
+			p.backoff, p.due = nil, now
+		} else if soon := now.Add(p.spec.Interval); p.due.After(soon) {
 			p.due = soon
 		}
 	}

@@ -3,12 +3,15 @@ package poll_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/seed75441868/postern/handlers"
 	"github.com/seed75441868/postern/receiver/poll"
 	"github.com/seed75441868/postern/receiver/poll/polltest"
 	"github.com/seed75441868/postern/schemas"
@@ -272,6 +275,90 @@ func TestPollersWaitWhileTheBusIsAway(t *testing.T) {
 		}
 		if told := m.bus.Published(schemas.StreamOps); len(told) != 0 {
 			t.Errorf("told %v, which is not the platform's fault", told)
+		}
+	})
+}
+
+// Whoever mends a password and reloads doesn't want to wait until the wrong one
+// would have been tried again.
+func TestUpdateTriesAgainAtOnceWhatFailed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMachine(t, polltest.NewBus(), "one")
+		m.fail("list", &handlers.AuthError{Endpoint: "token", Code: 401, Until: time.Now().Add(time.Hour)})
+		m.run(sources(m.poller("list", time.Minute)))
+		defer m.stop()
+		time.Sleep(10 * time.Minute)
+		m.began("list")
+		m.fail("list", nil)
+		m.pollers.Update(sources(m.poller("list", time.Minute)))
+		if s := m.status("list"); s.LastSuccess.IsZero() || s.Failures != 0 {
+			t.Errorf("status %+v", s)
+		}
+	})
+}
+
+func TestMetricsShowHowPollersAre(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		reg := prometheus.NewPedanticRegistry()
+		bus := polltest.NewBus()
+		m := newMachine(t, bus, "one")
+		m.pollers = poll.New(poll.Config{
+			Journal: m.road, Relay: m.road, Bus: bus, Seal: polltest.Seal, Open: polltest.Open,
+			Pseudonym: func(v string) string { return v[:1] }, Holder: "one", Metrics: poll.NewMetrics(reg),
+		})
+		gather := func() map[string]float64 {
+			synctest.Wait()
+			families, err := reg.Gather()
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := map[string]float64{}
+			for _, f := range families {
+				for _, metric := range f.GetMetric() {
+					var labels []string
+					for _, l := range metric.GetLabel() {
+						labels = append(labels, l.GetValue())
+					}
+					if v := metric.GetCounter().GetValue() + metric.GetGauge().GetValue(); v != 0 {
+						got[strings.TrimPrefix(f.GetName(), "postern_")+" "+strings.Join(labels, " ")] = v
+					}
+				}
+			}
+			return got
+		}
+		m.list = []string{"a", "b"}
+		ends := time.Unix(2_000_000_000, 0)
+		srcs := sources(m.poller("list", time.Minute))
+		srcs[0].Expires = func() time.Time { return ends }
+		m.run(srcs)
+		defer m.stop()
+		began := float64(time.Now().Unix())
+		want := map[string]float64{
+			"poll_runs_total list success src":             1,
+			"poll_items_total list seen src":               2,
+			"poll_items_total list changed src":            2,
+			"poll_interval_seconds list src":               60,
+			"poll_lease_held list src":                     1,
+			"poll_last_success_timestamp_seconds list src": began,
+			"upstream_token_expiry_timestamp_seconds src":  2e9,
+		}
+		if diff := cmp.Diff(want, gather()); diff != "" {
+			t.Errorf("metrics (-want +got):\n%s", diff)
+		}
+		m.fail("list", handlers.ErrNotJSON)
+		if err := m.pollers.RunNow(t.Context(), "src/list"); !errors.Is(err, handlers.ErrNotJSON) {
+			t.Error(err)
+		}
+		if err := m.pollers.Pause(t.Context(), "src/list"); err != nil {
+			t.Error(err)
+		}
+		want["poll_runs_total list failed src"], want["poll_paused list src"] = 1, 1
+		if diff := cmp.Diff(want, gather()); diff != "" {
+			t.Errorf("metrics (-want +got):\n%s", diff)
+		}
+		m.pollers.Update(nil)
+		if diff := cmp.Diff(map[string]float64{}, gather()); diff != "" {
+			t.Errorf("metrics of a source that is gone (-want +got):\n%s", diff)
 		}
 	})
 }
