@@ -1,6 +1,7 @@
 package handlerstest
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
@@ -58,7 +59,7 @@ func NewWatch(t testing.TB, p handlers.Platform, settings any, client *http.Clie
 		t: t, platform: p, source: source, bus: polltest.NewBus(),
 		now: time.Date(2026, 4, 14, 10, 0, 0, 0, time.UTC),
 	}
-	w.road = polltest.NewRoad(w.bus, map[string]polltest.Normalize{p.Name: p.Normalize})
+	w.road = polltest.NewRoad(w.bus, map[string]polltest.Normalize{p.Name: w.normalize})
 	w.Restart()
 	return w
 }
@@ -126,6 +127,33 @@ func (w *Watch) check(e schemas.Event) {
 			w.t.Errorf("subject %q or id %q has what it may not have", m.Subject, m.ID)
 		}
 	}
+}
+
+// normalize translates a delivery, and fails the test if that isn't pure, or if
+// two events of the delivery have the same id.
+func (w *Watch) normalize(d handlers.Delivery) (handlers.Output, error) {
+	s := &suite{Case: Case{Platform: w.platform}}
+	given := d
+	given.Payload = bytes.Clone(d.Payload)
+	want := s.told(given)
+	out, err := w.platform.Normalize(given)
+	if diff := cmp.Diff(want, s.told(given)); diff != "" {
+		w.t.Errorf("the same delivery becomes something else (-first +later):\n%s", diff)
+	}
+	if diff := cmp.Diff(d, given); diff != "" {
+		w.t.Errorf("the delivery was changed (-before +after):\n%s", diff)
+	}
+	seen := map[string]bool{}
+	for _, e := range out.Events {
+		if seen[e.ID] {
+			w.t.Errorf("two events of one delivery have the id %s", e.ID)
+		}
+		seen[e.ID] = true
+		if e.DeliveryID != d.ID {
+			w.t.Errorf("%s is not an event of its delivery", e.ID)
+		}
+	}
+	return out, err
 }
 
 // Err returns why scans of the last round failed, or nil.
