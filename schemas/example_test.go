@@ -111,7 +111,7 @@ func exampleEvent(t *testing.T, d Definition) Event {
 		exampleFailure(&e)
 	case OfferingFlags, Access, Grant:
 		e = accessExample(d, e)
-	case PollFailure, PollRecovery, AuthFailure, ScanSuspicion:
+	case PollFailure, PollRecovery, AuthFailure, ScanSuspicion, FollowUpRequest, Repair:
 		e = pollExample(d, e)
 	default:
 		t.Fatalf("%s: its JSON Schema needs an example", d.Type)

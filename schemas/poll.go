@@ -1,5 +1,7 @@
 package schemas
 
+import "github.com/go-json-experiment/json/jsontext"
+
 // The types that tell how the asking of a platform goes. They go to
 // POSTERN_OPS.
 const (
@@ -7,6 +9,9 @@ const (
 	PlatformPollRecovered Type = "platform.poll_recovered"
 	PlatformAuthFailed    Type = "platform.auth_failed"
 	PlatformScanSuspect   Type = "platform.scan_suspect"
+
+	PlatformFollowUpRequested Type = "platform.follow_up_requested"
+	PlatformRepaired          Type = "platform.repaired"
 )
 
 var pollDefinitions = []Definition{
@@ -14,6 +19,8 @@ var pollDefinitions = []Definition{
 	{PlatformPollRecovered, "A poller that had failed succeeds again.", PollRecovery{}},
 	{PlatformAuthFailed, "A platform refuses a login; told once, until it accepts one.", AuthFailure{}},
 	{PlatformScanSuspect, "A list shrank so much that it isn't believed until others agree or an operator does.", ScanSuspicion{}},
+	{PlatformFollowUpRequested, "The meaning of an event is asked for again that the platform did not tell in time; an operator released it from quarantine.", FollowUpRequest{}},
+	{PlatformRepaired, "A comparison of a platform with the bus found what had been missed; it was told.", Repair{}},
 }
 
 // PollFailure is the data of an event about a poller that fails. Its key is
@@ -65,3 +72,31 @@ type ScanSuspicion struct {
 
 // Facets is empty: receivers ask for themselves.
 func (ScanSuspicion) Facets() Facets { return Facets{} }
+
+// FollowUpRequest is the data of an event about another event whose meaning is
+// to be asked for again. Its key is the source's name.
+type FollowUpRequest struct {
+	Platform  string         `json:"platform" validate:"required" doc:"The platform that is to be asked."`
+	Event     string         `json:"event" validate:"required" doc:"The id of the event."`
+	EventType Type           `json:"eventType" validate:"required" doc:"Its type, without the version."`
+	EventKey  string         `json:"eventKey" validate:"required" doc:"Its key."`
+	EventTime string         `json:"eventTime" validate:"required" doc:"Its time: RFC 3339."`
+	EventData jsontext.Value `json:"eventData" validate:"required" doc:"Its open data."`
+}
+
+// Facets is empty: a request is made once.
+func (FollowUpRequest) Facets() Facets { return Facets{} }
+
+// Repair is the data of an event about a comparison of a platform with the
+// bus. Its key is reconcile.
+type Repair struct {
+	Platform    string `json:"platform" validate:"required" doc:"The platform that was asked."`
+	From        string `json:"from" validate:"required" doc:"Where the time begins that was compared: RFC 3339."`
+	To          string `json:"to" validate:"required" doc:"Where it ends: RFC 3339."`
+	Facts       int64  `json:"facts" doc:"How many facts the platform told of that time."`
+	Missing     int64  `json:"missing" validate:"min=1" doc:"How many events of them were not on the bus, and were told."`
+	Disagreeing int64  `json:"disagreeing" doc:"How many events of them say something else on the bus; those are as they were."`
+}
+
+// Facets is empty: receivers compare for themselves.
+func (Repair) Facets() Facets { return Facets{} }

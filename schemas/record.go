@@ -19,13 +19,16 @@ const (
 	ReasonPanic         Reason = "panic"
 	ReasonPoison        Reason = "poison"
 	ReasonUnpublishable Reason = "unpublishable"
+	// ReasonFollowUpFailed is that of an event whose meaning the platform did
+	// not tell in time.
+	ReasonFollowUpFailed Reason = "follow_up_failed"
 )
 
 // Reasons lists all reasons.
 func Reasons() []Reason {
 	return []Reason{
 		ReasonBadJSON, ReasonUnknownKind, ReasonInvalidEvent, ReasonConflict,
-		ReasonStale, ReasonPanic, ReasonPoison, ReasonUnpublishable,
+		ReasonStale, ReasonPanic, ReasonPoison, ReasonUnpublishable, ReasonFollowUpFailed,
 	}
 }
 
