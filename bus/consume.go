@@ -15,16 +15,22 @@ import (
 
 // ConsumeOptions says what [Bus.Consume] delivers.
 type ConsumeOptions struct {
+	// Stream is the one whose messages are delivered. "": POSTERN_EVENTS.
+	Stream schemas.Stream
 	// Durable is the name under which the server remembers what is done:
 	// letters, digits, _, = and -. Two that consume under one name share the
 	// messages.
 	Durable  string
-	Subjects []string // of POSTERN_EVENTS, wildcards allowed, none within another
+	Subjects []string // of the stream, wildcards allowed, none within another
 	// Since is where a durable that is new begins; zero: at what is new.
 	Since time.Time
 	// MaxPending is how many messages may be under way, neither done nor put
 	// off. 0: 100.
 	MaxPending int
+	// MaxPutOff is how many more may be put off. When there are as many
+	// nothing new is delivered until one of them is done. 0: those that are put
+	// off count as under way.
+	MaxPutOff int
 	// AckWait is how long a message may be under way before it is delivered
 	// again, from when the server sent it. 0: 30 seconds.
 	AckWait time.Duration
@@ -75,7 +81,7 @@ func (c Consumed) Working() error {
 	return nil
 }
 
-// Consume delivers the messages of POSTERN_EVENTS on some subjects, each until
+// Consume delivers the messages of a stream on some subjects, each until
 // it is done, however often that takes; the server remembers that over restarts.
 // It goes on by itself over lost connections and restarts of the server, and
 // over a durable that somebody deleted: that goes on behind what is done. It
@@ -86,11 +92,12 @@ func (c Consumed) Working() error {
 // at most MaxPending messages.
 func (b *Bus) Consume(ctx context.Context, o ConsumeOptions, fn func(Consumed)) error {
 	o.MaxPending, o.AckWait = cmp.Or(o.MaxPending, 100), cmp.Or(o.AckWait, 30*time.Second)
-	if !consumerName.MatchString(o.Durable) || len(o.Subjects) == 0 || o.MaxPending < 0 || o.AckWait < 0 {
+	o.Stream = cmp.Or(o.Stream, schemas.StreamEvents)
+	if !consumerName.MatchString(o.Durable) || len(o.Subjects) == 0 || min(o.MaxPending, o.MaxPutOff) < 0 || o.AckWait < 0 {
 		return errors.New("consume: a name and subjects are needed, and nothing may be negative")
 	}
 	if b.gate != nil {
-		b.gate.reserve(string(schemas.StreamEvents) + "." + o.Durable)
+		b.gate.reserve(string(o.Stream) + "." + o.Durable)
 	}
 	c := &consuming{b: b, o: o}
 	return fmt.Errorf("consume as %s: %w", o.Durable, c.run(ctx, fn))
@@ -251,11 +258,11 @@ func (c *consuming) consumer(ctx context.Context) (jetstream.Consumer, error) {
 		return nil, err
 	}
 	defer cancel()
-	state, err := c.b.StreamState(ctx, schemas.StreamEvents)
+	state, err := c.b.StreamState(ctx, c.o.Stream)
 	if err != nil {
 		return nil, err
 	}
-	stream := string(schemas.StreamEvents)
+	stream := string(c.o.Stream)
 	have, err := c.b.js.Consumer(ctx, stream, c.o.Durable)
 	if c.b.gate != nil && (err == nil && have.CachedInfo().Config.Metadata[ownerKey] != "" || errors.Is(err, jetstream.ErrNotPullConsumer)) {
 		c.b.log.Warn("a consumer that a reader made has our name and is deleted", "target", c.o.Durable)
@@ -313,10 +320,11 @@ func (c *consuming) adjust(ctx context.Context, have jetstream.Consumer) (jetstr
 		was.AckWait == next.AckWait && was.MaxDeliver == next.MaxDeliver {
 		return have, nil
 	}
-	return c.b.js.UpdateConsumer(ctx, string(schemas.StreamEvents), next)
+	return c.b.js.UpdateConsumer(ctx, string(c.o.Stream), next)
 }
 
 func (c *consuming) set(config *jetstream.ConsumerConfig) {
 	config.FilterSubject, config.FilterSubjects = "", slices.Clone(c.o.Subjects)
-	config.MaxAckPending, config.AckWait, config.MaxDeliver = c.o.MaxPending, c.o.AckWait, -1
+	// The server counts both as one.
+	config.MaxAckPending, config.AckWait, config.MaxDeliver = c.o.MaxPending+c.o.MaxPutOff, c.o.AckWait, -1
 }

@@ -367,3 +367,32 @@ func TestConsumeIsReported(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// What is put off holds up nothing behind it, up to a number.
+func TestConsumeDeliversWhatIsNewBehindWhatIsPutOff(t *testing.T) {
+	t.Parallel()
+	b := bustest.Server(t)
+	c := startConsuming(t, b, bus.ConsumeOptions{MaxPending: 1, MaxPutOff: 3})
+	made(t, b)
+	publish(t, b, schemas.StreamEvents, events(schemas.StreamEvents, 1, 6)...)
+	for range 4 {
+		if err := c.next().Later(time.Hour); err != nil {
+			t.Error(err)
+		}
+	}
+	c.nothing()
+}
+
+func TestConsumeDeliversOtherStreams(t *testing.T) {
+	t.Parallel()
+	b := bustest.Server(t)
+	c := startConsuming(t, b, bus.ConsumeOptions{Stream: schemas.StreamOps, Subjects: []string{"postern.ops.acme.wanted"}, Since: time.Now().Add(-time.Minute)})
+	m := event(schemas.StreamOps, "o1")
+	m.Subject = "postern.ops.acme.wanted"
+	publish(t, b, schemas.StreamEvents, events(schemas.StreamEvents, 1, 3)...)
+	publish(t, b, schemas.StreamOps, m)
+	if diff := cmp.Diff([]string{"o1"}, c.ids(1)); diff != "" {
+		t.Error(diff)
+	}
+	c.nothing()
+}
