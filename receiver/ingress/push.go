@@ -2,7 +2,7 @@ package ingress
 
 import (
 	"bytes"
-	"context"
+	"errors"
 	"net/http"
 	"runtime"
 	"strconv"
@@ -79,7 +79,7 @@ func panicked() string {
 }
 
 // push answers POST /hooks/{source}.
-func (s *Server) push(c echo.Context) error {
+func (s *Server) push(c echo.Context) (err error) {
 	start := time.Now()
 	q := s.requested(c)
 	src := q.roster.sources[c.Param("source")]
@@ -99,7 +99,11 @@ func (s *Server) push(c echo.Context) error {
 	}
 
 	body := s.buffers.Get().(*bytes.Buffer)
-	defer s.giveBack(body)
+	defer func() {
+		if !errors.Is(err, errStuck) { // the journal reads it still
+			s.giveBack(body)
+		}
+	}()
 	if err := s.read(c, body); err != nil {
 		s.tellRefused(r, src, q.caller, err, nil, start)
 		return err
@@ -152,13 +156,7 @@ func (s *Server) accept(r *http.Request, src *source, body []byte, start time.Ti
 	if !s.take() {
 		return journal.Receipt{}, authentic, errBusy
 	}
-	defer func() { <-s.slots }()
-
-	// A sender that hangs up now has sent everything: keeping its push is
-	// better than hearing it again.
-	ctx, cancel := context.WithDeadline(context.WithoutCancel(r.Context()), start.Add(handlerTimeout))
-	defer cancel()
-	receipt, err := s.journal.Append(ctx, handlers.Delivery{
+	receipt, err := s.keep(r.Context(), handlers.Delivery{
 		Source:   src.Name,
 		Platform: src.Platform,
 		Channel:  schemas.ChannelPush,
@@ -167,11 +165,8 @@ func (s *Server) accept(r *http.Request, src *source, body []byte, start time.Ti
 		Sent:     authentic.Sent,
 		Stale:    authentic.Stale,
 		Payload:  body,
-	}, authentic.TransportID, authentic.Content)
-	if err != nil {
-		return receipt, authentic, &journalError{err}
-	}
-	return receipt, authentic, nil
+	}, authentic, start.Add(handlerTimeout))
+	return receipt, authentic, err
 }
 
 // take waits a little for one of the slots, and reports whether it got one.

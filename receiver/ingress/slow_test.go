@@ -18,7 +18,7 @@ import (
 )
 
 // long reports whether tests may take long, as they may in CI.
-func long() bool { return os.Getenv("POSTERN_LONG") != "" }
+func long() bool { return os.Getenv("LONG_TESTS") != "" }
 
 const (
 	pace        = 2 * time.Millisecond // between good pushes: 500 a second

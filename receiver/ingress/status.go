@@ -26,6 +26,7 @@ var (
 	errBody     = errors.New("body did not arrive")
 	errDraining = errors.New("draining")
 	errBusy     = errors.New("too many pushes in flight")
+	errStuck    = errors.New("the journal did not answer in time")
 )
 
 // bodyError says what a failed read of a body means. What the connection
@@ -103,6 +104,8 @@ func answerTo(err error) answer {
 		return answer{status: http.StatusServiceUnavailable, check: "draining", outcome: unavailable}
 	case errors.Is(err, errBusy):
 		return answer{status: http.StatusServiceUnavailable, check: "busy", outcome: unavailable}
+	case errors.Is(err, errStuck):
+		return answer{status: http.StatusServiceUnavailable, check: "journal_stuck", outcome: unavailable, ours: true}
 	case errors.Is(err, journal.ErrFull):
 		return answer{status: http.StatusServiceUnavailable, check: "journal_full", outcome: unavailable, ours: true}
 	case errors.Is(err, journal.ErrDiskLow):
