@@ -43,3 +43,13 @@ const RoleFollowUp = "follow-up"
 // History calls fn with every fact that a platform has of a span of time, the
 // oldest first, as pollers tell them. It may be called again at any time.
 type History func(ctx context.Context, from, to time.Time, fn func(Fact) error) error
+
+// Reconcile says how often a source's [History] is compared with the bus, and
+// what of it.
+type Reconcile struct {
+	Every  time.Duration // 0: only when an operator asks for it
+	Window time.Duration // how far back
+	// Since is where the first comparison begins at the earliest, and so all:
+	// what was before it is not told unasked. Zero: when this was first on.
+	Since time.Time
+}

@@ -80,7 +80,9 @@ type Source struct {
 	Pollers  []Poller
 	FollowUp *FollowUp // nil if no event is followed up
 	History  History   // nil if the platform keeps none
-	Warnings []string
+	// Reconcile says how often the history is compared with the bus.
+	Reconcile Reconcile
+	Warnings  []string
 	// Expires returns when the first of the source's tokens ends, as
 	// [Session.Expires] does. Nil if it has none. It is safe for concurrent use.
 	Expires func() time.Time

@@ -14,6 +14,8 @@ const (
 	defaultInterval = time.Minute
 	defaultOverlap  = 10 * time.Minute
 	defaultGiveUp   = 72 * time.Hour
+	defaultEvery    = 24 * time.Hour
+	defaultWindow   = 72 * time.Hour
 	// visibleInterval is how often all that we may see is read; follow-ups read
 	// what changed at once.
 	visibleInterval = 6 * time.Hour
@@ -57,6 +59,7 @@ func (s *Settings) openAPI(source *handlers.Source, means handlers.Means) (warni
 	v := &visible{client: q.client, orgID: s.API.OrgID}
 	source.Expires = q.client.session.Expires
 	source.History = q.history
+	source.Reconcile = s.Reconcile.settings(q.from)
 	source.Pollers = []handlers.Poller{
 		{Name: "sequencer", Role: RoleEntry, Interval: q.interval, Scan: q.scan},
 		{Name: RoleAssets, Role: RoleAssets, Interval: visibleInterval, Timeout: visibleTimeout, Scan: v.scanAssets},
@@ -90,6 +93,15 @@ func (f *FollowUp) giveUp() time.Duration {
 		return defaultGiveUp
 	}
 	return cmp.Or(f.GiveUpAfter.Std(), defaultGiveUp)
+}
+
+func (r *Reconcile) settings(since time.Time) handlers.Reconcile {
+	if r == nil {
+		r = &Reconcile{}
+	}
+	return handlers.Reconcile{
+		Every: cmp.Or(r.Every.Std(), defaultEvery), Window: cmp.Or(r.Window.Std(), defaultWindow), Since: since,
+	}
 }
 
 // scopesOf returns what a token needs for reads.
