@@ -2,6 +2,7 @@ package poll
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 var (
 	errKey   = errors.New("an entity without a key was seen")
 	errState = errors.New("the state of an entity is not JSON")
+	errAside = errors.New("a part of another role was seen in a list")
 )
 
 // scan is one scan of a poller. It implements [handlers.Scan].
@@ -31,6 +33,8 @@ type scan struct {
 	sightings int
 	otherwise map[string]*sighting
 	order     []*sighting // those, as they were seen first
+	aside     []*sighting // parts of other roles, which no book of ours has
+	placed    []placed    // changes of those that were appended
 	evidence  map[string]jsontext.Value
 	complete  []string
 
@@ -43,9 +47,19 @@ type scan struct {
 type sighting struct {
 	key       string
 	container string
+	role      string
+	view      string
 	state     jsontext.Value
 	sum       digest
+	alone     bool // it counts whether its container was completed or not
 	dropped   bool // it is as it is known after all
+}
+
+// placed is a change that was appended to the journal.
+type placed struct {
+	key, role string
+	base      uint64
+	state     jsontext.Value
 }
 
 func newScan(ctx context.Context, p *poller, began time.Time) *scan {
@@ -63,6 +77,9 @@ func (s *scan) Saw(seen handlers.Sighting) error {
 		return errKey
 	}
 	s.sightings++
+	if seen.Role != "" && seen.Role != s.p.spec.Role {
+		return s.sawAside(seen)
+	}
 	sum := digestOf(seen.State)
 	home, known, same := s.p.book.saw(s.number, s.began, seen, sum)
 	o := s.otherwise[seen.Key]
@@ -76,14 +93,34 @@ func (s *scan) Saw(seen handlers.Sighting) error {
 		return nil
 	}
 	if o == nil {
-		o = &sighting{key: seen.Key, container: seen.Container}
+		o = &sighting{key: seen.Key, container: seen.Container, role: s.p.spec.Role}
 		s.otherwise[seen.Key] = o
 		s.order = append(s.order, o)
 	}
 	if known && seen.Container == home {
 		o.container = home
 	}
-	o.state, o.sum = bytes.Clone(seen.State), sum
+	o.state, o.sum, o.view = bytes.Clone(seen.State), sum, seen.View
+	o.alone = o.alone || seen.Alone
+	return nil
+}
+
+// sawAside notes what another role's part of an entity is like. It is compared
+// with what the bus has, and the last sighting holds.
+func (s *scan) sawAside(seen handlers.Sighting) error {
+	if !seen.Alone && seen.Container != "" {
+		return errAside
+	}
+	o := &sighting{
+		key: seen.Key, container: seen.Container, role: seen.Role, view: seen.View,
+		state: bytes.Clone(seen.State), alone: true,
+	}
+	at := slices.IndexFunc(s.aside, func(a *sighting) bool { return a.key == o.key && a.role == o.role })
+	if at < 0 {
+		s.aside = append(s.aside, o)
+	} else {
+		s.aside[at] = o
+	}
 	return nil
 }
 
@@ -131,7 +168,7 @@ func (s *scan) Record(ctx context.Context, key string) (handlers.Record, error) 
 
 func (s *scan) Tell(f handlers.Fact) error {
 	d := s.p.delivery(f.Payload)
-	d.Role, d.Sent = f.Role, f.Sent
+	d.Role, d.Sent, d.View = f.Role, f.Sent, cmp.Or(f.View, d.View)
 	if _, err := s.p.cfg.Journal.Append(s.ctx, d, f.TransportID, f.Content); err != nil {
 		return own(fmt.Errorf("journal: %w", err))
 	}

@@ -2,7 +2,9 @@ package poll
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -21,6 +23,9 @@ import (
 type want struct {
 	key       string
 	container string
+	role      string
+	view      string         // of the delivery, "": the poller's
+	alone     bool           // it keeps the container that it is known in
 	state     jsontext.Value // nil: it is absent
 	sum       digest         // of state
 	revision  uint64         // of the entry that the absence is about
@@ -47,6 +52,7 @@ const again = time.Hour
 // result is what came of a scan.
 type result struct {
 	seen, changed, absent, told int
+	newer                       int // what others have seen since is not told of
 	suspect                     []Suspicion
 }
 
@@ -89,7 +95,8 @@ func (s *scan) marked(ctx context.Context) error {
 }
 
 // wants returns what is different: first of what has no container, then
-// container by container, the absent ones last.
+// container by container, the absent ones last, and in the end what was asked
+// for alone.
 func (s *scan) wants(r *result) []want {
 	b := s.p.book
 	b.mu.Lock()
@@ -100,7 +107,7 @@ func (s *scan) wants(r *result) []want {
 		if o.dropped {
 			continue
 		}
-		w := want{key: o.key, container: o.container, state: o.state, sum: o.sum}
+		w := o.want()
 		e := b.entities[o.key]
 		if e != nil {
 			// It is not missed, even if what it looks like doesn't count.
@@ -131,7 +138,7 @@ func (s *scan) wants(r *result) []want {
 		}
 		slices.SortFunc(absent, func(a, b *entity) int { return strings.Compare(a.key, b.key) })
 		for _, e := range absent {
-			w := want{key: e.key, container: name, revision: e.revision, evidence: s.evidence[e.key]}
+			w := want{key: e.key, container: name, role: s.p.spec.Role, revision: e.revision, evidence: s.evidence[e.key]}
 			if e.seen != 0 {
 				w.from = time.Unix(0, e.seen).UTC()
 			}
@@ -139,7 +146,19 @@ func (s *scan) wants(r *result) []want {
 		}
 		c.last = s.began
 	}
+	for _, o := range s.order {
+		if o.alone && !o.dropped && o.container != "" && !slices.Contains(s.complete, o.container) {
+			wants = append(wants, o.want())
+		}
+	}
+	for _, o := range s.aside {
+		wants = append(wants, o.want())
+	}
 	return wants
+}
+
+func (o *sighting) want() want {
+	return want{key: o.key, container: o.container, role: o.role, view: o.view, alone: o.alone, state: o.state, sum: o.sum}
 }
 
 // append looks what the bus has of the entities, and appends what is different
@@ -166,23 +185,33 @@ func (s *scan) append(ctx context.Context, wants []want, r *result) error {
 	attempts := map[string]*attempt{}
 	for i, w := range wants {
 		c, different, err := s.change(w, found[i].revision, found[i].record)
-		if err != nil {
+		switch {
+		case errors.Is(err, errNewer):
+			r.newer++
+			continue
+		case err != nil:
 			return err
-		}
-		if !different {
+		case !different:
 			continue
 		}
+		own := w.role == s.p.spec.Role
 		a := &attempt{base: c.Base, content: c.Content(), at: s.p.cfg.now()}
-		if old := s.p.appended[w.key]; old != nil && old.base == a.base && old.content == a.content && a.at.Sub(old.at) < again {
+		if old := s.p.appended[w.key]; own && old != nil && old.base == a.base && old.content == a.content && a.at.Sub(old.at) < again {
 			continue
 		}
 		payload, err := c.Encode()
 		if err != nil {
 			return err
 		}
-		deliveries = append(deliveries, s.p.change(payload))
+		d := s.p.change(payload)
+		d.Role, d.View = w.role, cmp.Or(w.view, d.View)
+		deliveries = append(deliveries, d)
 		contents = append(contents, a.content)
-		attempts[w.key] = a
+		if own {
+			attempts[w.key] = a
+		} else {
+			s.placed = append(s.placed, placed{w.key, w.role, c.Base, c.After().State})
+		}
 		if w.state == nil {
 			r.absent++
 		} else {
@@ -196,10 +225,14 @@ func (s *scan) append(ctx context.Context, wants []want, r *result) error {
 	return nil
 }
 
+// errNewer says that somebody has seen an entity since a scan began, and
+// otherwise: which of the two is how it is now isn't known.
+var errNewer = errors.New("it was seen by others meanwhile")
+
 // change makes of what is wanted the change of what the bus has, if that
 // isn't so already.
 func (s *scan) change(w want, base uint64, previous handlers.Record) (handlers.Change, bool, error) {
-	role := s.p.spec.Role
+	role, own := w.role, w.role == s.p.spec.Role
 	was := previous.Parts[role]
 	is := handlers.Part{Container: w.container, Since: s.began}
 	if w.state == nil {
@@ -215,10 +248,19 @@ func (s *scan) change(w want, base uint64, previous handlers.Record) (handlers.C
 			return handlers.Change{}, false, errState
 		}
 		is.State = state
+		if w.alone && was.State != nil {
+			is.Container = was.Container
+		}
 		if was.Present() && was.Container == is.Container && bytes.Equal(was.State, state) {
-			s.p.took(w.key, base, was)
-			s.p.book.looks(w.key, s.number, s.began, w.sum)
+			if own {
+				s.p.took(w.key, base, was)
+				s.p.book.looks(w.key, s.number, s.began, w.sum)
+			}
 			return handlers.Change{}, false, nil
+		}
+		// A clock that went back has seen nothing.
+		if was.Since.After(s.began) && !was.Since.After(s.p.cfg.now()) {
+			return handlers.Change{}, false, errNewer
 		}
 	}
 	current := handlers.Record{Key: w.key, Revision: previous.Revision + 1, Parts: maps.Clone(previous.Parts)}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -104,7 +105,7 @@ func (p *poller) refresh(ctx context.Context) error {
 	}
 	generation := strconv.FormatInt(created.UnixMilli(), 36)
 	p.book.renew(generation)
-	if p.loaded != generation || len(p.appended) > manyAppended {
+	if p.loaded != generation || len(p.appended) > manyAppended || p.spec.Interval >= seldom {
 		if err := p.load(ctx); err != nil {
 			return err
 		}
@@ -118,7 +119,10 @@ const (
 	// manyAppended is above how many changes it is quicker to read everything
 	// again than one after the other.
 	manyAppended = 1000
-	atOnce       = 16 // questions to the bus
+	// seldom is how rarely a poller scans that reads everything again each time:
+	// between its scans follow-ups change the same entries.
+	seldom = time.Hour
+	atOnce = 16 // questions to the bus
 )
 
 func (p *poller) load(ctx context.Context) error {
