@@ -71,13 +71,13 @@ func (v *visible) answerComments(ctx context.Context, ids []string, s handlers.S
 }
 
 // comments returns comments, by the assets that they are on.
-func (v *visible) comments(ctx context.Context, filter string, ids []string) (map[string][]jsontext.Value, error) {
+func (v *visible) comments(ctx context.Context, filter string, of []string) (map[string][]jsontext.Value, error) {
 	found := map[string][]jsontext.Value{}
-	err := v.client.byIDs(ctx, readComments, filter, ids, nil, func(rows []jsontext.Value) error {
+	err := v.client.byIDs(ctx, readComments, filter, of, nil, func(rows []jsontext.Value) error {
 		for _, native := range rows {
 			var c struct {
 				Associated struct {
-					AssetIDs assetList      `json:"assetIds"`
+					AssetIDs ids            `json:"assetIds"`
 					Unknown  jsontext.Value `json:",embed"`
 				} `json:"associatedEntities"`
 				Unknown jsontext.Value `json:",embed"`
@@ -93,9 +93,6 @@ func (v *visible) comments(ctx context.Context, filter string, ids []string) (ma
 	})
 	return found, err
 }
-
-// assetList is a list of ids, or a single one.
-type assetList = ids
 
 // waitingFor returns the remediation of an asset whose reasons are waited for,
 // nil if there is none.
