@@ -3,7 +3,6 @@ package corastonetest
 import (
 	"net/http"
 	"slices"
-	"sort"
 	"time"
 )
 
@@ -46,8 +45,8 @@ type Receipt struct {
 type How func(*manner)
 
 type manner struct {
-	fail   int // the place from the end of the transaction that fails, from 1; 0: none
-	status string
+	status string // of the transaction that fails, "" if none does
+	first  bool   // the first one, else the last
 	code   string
 	held   bool
 	hidden bool
@@ -64,16 +63,18 @@ func mannerOf(how []How) manner {
 }
 
 // Fails has the last transaction of an action fail with a documented code.
-func Fails(code string) How { return FailsBefore(0, code) }
+func Fails(code string) How {
+	return func(m *manner) { m.status, m.code = "failed", code }
+}
 
-// FailsBefore has that transaction fail which a number of others follow; those
-// fail with it.
-func FailsBefore(others int, code string) How {
-	return func(m *manner) { m.fail, m.status, m.code = others+1, "failed", code }
+// FailsFirst has the first transaction of an action fail, and with it all that
+// follow.
+func FailsFirst(code string) How {
+	return func(m *manner) { m.status, m.code, m.first = "failed", code, true }
 }
 
 // TimesOut has the last transaction of an action time out. Nothing is logged.
-func TimesOut() How { return func(m *manner) { m.fail, m.status = 1, "timed_out" } }
+func TimesOut() How { return func(m *manner) { m.status = "timed_out" } }
 
 // Held leaves an action in progress until [Ledger.Finish] or
 // [Ledger.FailOrchestration].
@@ -176,7 +177,7 @@ func (l *Ledger) finish(o *orchestration) Receipt {
 		switch {
 		case status != "": // one before it failed
 			status = "failed"
-		case o.manner.fail == len(o.ProcessIDs)-i:
+		case o.manner.status != "" && (o.manner.first || i == len(o.ProcessIDs)-1):
 			status = o.manner.status
 		default:
 			t.process.BlockchainDetails = l.place()
@@ -247,7 +248,7 @@ func (l *Ledger) FailOrchestration(orchestrationID, code string) (Receipt, error
 		if err != nil {
 			return Receipt{}, err
 		}
-		o.manner.fail, o.manner.status, o.manner.code = len(o.ProcessIDs), "failed", code
+		FailsFirst(code)(&o.manner)
 		return l.finish(o), nil
 	})
 }
@@ -282,74 +283,4 @@ func (l *Ledger) Grant(by string, processIDs ...string) error {
 		l.granted = append(l.granted, grant{id, l.now()})
 	}
 	return nil
-}
-
-// sequence is what the Sequencer reads, by time.
-type sequence struct {
-	rows  []*sequenceRow
-	mixed bool
-}
-
-type sequenceRow struct {
-	at            time.Time
-	transaction   *transaction
-	orchestration *orchestration
-	logged        *loggedError
-	job           Job
-}
-
-func (s *sequence) add(r *sequenceRow) {
-	s.mixed = s.mixed || len(s.rows) > 0 && s.rows[len(s.rows)-1].at.After(r.at)
-	s.rows = append(s.rows, r)
-}
-
-// move puts an orchestration where it belongs when it has ended.
-func (s *sequence) move(o *orchestration) {
-	for i := len(s.rows) - 1; i >= 0; i-- {
-		if s.rows[i].orchestration == o {
-			r := s.rows[i]
-			s.rows = append(s.rows[:i], s.rows[i+1:]...)
-			r.at = o.ended
-			s.add(r)
-			return
-		}
-	}
-}
-
-// between returns what is between two times, both included.
-func (s *sequence) between(from, to time.Time) []*sequenceRow {
-	if s.mixed {
-		sort.SliceStable(s.rows, func(i, j int) bool { return s.rows[i].at.Before(s.rows[j].at) })
-		s.mixed = false
-	}
-	first := sort.Search(len(s.rows), func(i int) bool { return !s.rows[i].at.Before(from) })
-	last := sort.Search(len(s.rows), func(i int) bool { return s.rows[i].at.After(to) })
-	if first >= last {
-		return nil
-	}
-	return s.rows[first:last]
-}
-
-// visible reports whether we may see a row.
-func (r *sequenceRow) visible() bool {
-	switch {
-	case r.transaction != nil:
-		return !r.transaction.hidden
-	case r.orchestration != nil:
-		return !r.orchestration.manner.hidden
-	}
-	return true
-}
-
-// entry returns a row as it is now.
-func (r *sequenceRow) entry() Entry {
-	switch {
-	case r.transaction != nil:
-		return r.transaction.row()
-	case r.orchestration != nil:
-		return r.orchestration.Orchestration
-	case r.logged != nil:
-		return r.logged.Error
-	}
-	return r.job
 }
