@@ -35,16 +35,17 @@ func (m *inMemory) RoundTrip(r *http.Request) (*http.Response, error) {
 	return recorder.Result(), nil
 }
 
-// scanFor scans every minute.
+// scanFor scans every five minutes.
 func scanFor(t *testing.T, m *inMemory, d time.Duration) {
 	t.Helper()
 	w := handlerstest.NewWatch(t, tokeny.Platform(), settings("https://api.tokeny.com", token), &http.Client{Transport: m})
-	for range int(d / time.Minute) {
+	const step = 5 * time.Minute
+	for range int(d / step) {
 		if w.Round(); w.Err() != nil {
 			t.Fatal(w.Err())
 		}
-		w.Advance(time.Minute)
-		time.Sleep(time.Minute)
+		w.Advance(step)
+		time.Sleep(step)
 	}
 }
 

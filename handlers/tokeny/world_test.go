@@ -1,9 +1,11 @@
 package tokeny_test
 
 import (
+	"bytes"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -31,6 +33,9 @@ type world struct {
 	*handlerstest.Watch
 	platform *tokenytest.Platform
 	server   *httptest.Server
+
+	mu       sync.Mutex
+	heard    map[string]bool // deliveries, by their id
 	drift    []schemas.Drift // what was told of the vocabulary so far
 	payloads [][]byte        // of all deliveries so far
 	tokens   []string
@@ -43,6 +48,7 @@ func newWorld(t testing.TB, tokens ...string) *world {
 		tokens = []string{token}
 	}
 	w := &world{
+		heard: map[string]bool{},
 		platform: tokenytest.New(tokenytest.Options{
 			Email: email, Password: password, Seed: 3,
 			Now: func() time.Time { return began },
@@ -66,8 +72,13 @@ func (w *world) open(t testing.TB, handler http.Handler) {
 	translate := p.Normalize
 	p.Normalize = func(d handlers.Delivery) (handlers.Output, error) {
 		out, err := translate(d)
-		w.drift = append(w.drift, out.Drift...)
-		w.payloads = append(w.payloads, d.Payload)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if !w.heard[d.ID] { // a watch translates twice, to compare
+			w.heard[d.ID] = true
+			w.drift = append(w.drift, out.Drift...)
+			w.payloads = append(w.payloads, bytes.Clone(d.Payload))
+		}
 		return out, err
 	}
 	s := settings(w.server.URL, w.tokens...)
