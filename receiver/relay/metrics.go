@@ -16,6 +16,7 @@ type metrics struct {
 	quarantined   *prometheus.CounterVec
 	drift         *prometheus.CounterVec
 	lag           *prometheus.HistogramVec
+	gaps          *gaps
 }
 
 func newMetrics(reg prometheus.Registerer, sources []string) *metrics {
@@ -40,6 +41,7 @@ func newMetrics(reg prometheus.Registerer, sources []string) *metrics {
 			NativeHistogramMinResetDuration: time.Hour,
 		}, []string{"source", "channel"}),
 	}
+	m.gaps = newGaps(reg)
 	reg.MustRegister(m.lag)
 	m.begin(sources)
 	for _, stream := range []schemas.Stream{schemas.StreamRaw, schemas.StreamEvents, schemas.StreamRestricted, schemas.StreamOps, schemas.StreamQuarantine} {
@@ -65,6 +67,7 @@ func (m *metrics) begin(sources []string) {
 		}
 		m.suppressed.WithLabelValues(source, "index")
 		m.drift.WithLabelValues(source)
+		m.gaps.begin(source)
 	}
 }
 
@@ -106,6 +109,7 @@ func (m *metrics) done(it *item, now time.Time) {
 		m.lag.WithLabelValues(source, string(it.record.Channel)).Observe(max(0, now.Sub(it.record.Received).Seconds()))
 	}
 	m.relayed.WithLabelValues(source, outcome).Inc()
+	m.gaps.count(it)
 	if it.suppressed > 0 {
 		m.suppressed.WithLabelValues(source, "index").Add(float64(it.suppressed))
 	}

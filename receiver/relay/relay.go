@@ -65,6 +65,9 @@ type Config struct {
 	// Released, if it is not nil, hears of every release that is settled. It
 	// must not block.
 	Released func(Released)
+	// Pushes reports whether a source pushes: what it also polls is then counted
+	// by whether a push had told it. Nil: none does. It must not block.
+	Pushes func(source string) bool
 	// Sources are the configured ones: their counters begin at 0 rather than
 	// at their first event.
 	Sources    []string

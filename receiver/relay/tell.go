@@ -47,7 +47,7 @@ func (r *Relay) storeRaw(ctx context.Context, items []*item) error {
 	}
 	var parcels []parcel
 	for _, it := range items {
-		if !it.parked && !it.cursor {
+		if !it.parked && !it.cursor && !it.followUp() { // else no platform has told it
 			parcels = append(parcels, parcel{it.record.Raw(), it})
 		}
 	}
@@ -97,11 +97,14 @@ func (r *Relay) resolve(b *batch) (map[schemas.Stream][]parcel, error) {
 	out := map[schemas.Stream][]parcel{}
 	pending := map[string]schemas.Facets{} // ids in out
 	for _, it := range b.items {
-		it.suppressed = 0
+		it.suppressed, it.facts = 0, facts{}
 		if it.superseded {
 			continue
 		}
 		for _, t := range it.tell {
+			if err := r.count(b, pending, it, t); err != nil {
+				return nil, err
+			}
 			added, err := r.add(b, out, pending, it, t)
 			if err != nil {
 				return nil, err

@@ -37,6 +37,7 @@ type item struct {
 
 	published  bool // an event of it is on the bus because of it
 	suppressed int  // events of it that were told before
+	facts      facts
 }
 
 // telling is an event that is ready to be published.
@@ -117,6 +118,9 @@ func (r *Relay) translateOne(e journal.Entry) *item {
 		return it
 	case d.Stale && !d.Conflict:
 		r.quarantine(it, schemas.ReasonStale, errors.New("its timestamp is too old or too far in the future"))
+		return it
+	case it.followUp():
+		r.giveUp(it, d)
 		return it
 	}
 	if d.Changes && !r.change(it) {
