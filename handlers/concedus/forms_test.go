@@ -236,11 +236,15 @@ func TestSparseContractsAreContracts(t *testing.T) {
 
 // TestStrangeMembersAreToldByName, each once, and never by what they hold.
 func TestStrangeMembersAreToldByName(t *testing.T) {
-	paths := map[string]string{}
+	paths, done := map[string]string{}, map[string]bool{}
 	p := concedus.Platform()
 	normalize := p.Normalize
 	p.Normalize = func(d handlers.Delivery) (handlers.Output, error) {
 		out, err := normalize(d)
+		if done[d.ID] {
+			return out, err // it may be tried as often as anybody likes
+		}
+		done[d.ID] = true
 		for _, drift := range out.Drift {
 			value := ""
 			if drift.Value != nil {
@@ -271,7 +275,7 @@ func TestStrangeMembersAreToldByName(t *testing.T) {
 		round()
 		server.SetCompliance("A", 399)
 		round()
-		server.SetCompliance("A", 150)
+		server.Note("A", 150, "2026-02-03T04:05:06", "see the remarks")
 		round()
 		round()
 	})
@@ -341,6 +345,35 @@ func TestComplianceAnswersThatAreNoneProveNothing(t *testing.T) {
 			}
 			if len(paths) == 0 || paths[0] != "/v2/compliance/status/contracts/A%2FB%20%3F%23%25" {
 				t.Errorf("asked for %v", paths)
+			}
+		})
+	}
+}
+
+// TestLoginsAreRefusedWhateverTheStatusSays: an answer without a token that
+// names an error is no reason to try again and again.
+func TestLoginsAreRefusedWhateverTheStatusSays(t *testing.T) {
+	for body, want := range map[string]bool{
+		`{"errorMessageCodes":["LOGIN_FAILED"]}`: true,
+		`{"error":"Invalid request"}`:            true,
+		`{"accessToken":"","exp":1}`:             false,
+		`{"accessToken"`:                         false,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := settings(t)
+			s.Issuers = nil
+			asked := 0
+			watch := handlerstest.NewWatch(t, concedus.Platform(), s, dial(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				asked++
+				w.Header().Set("Content-Type", "application/json")
+				_, _ = io.WriteString(w, body)
+			})))
+			for range 3 {
+				watch.Round("agent-list")
+			}
+			var refused *handlers.AuthError
+			if got := errors.As(watch.Err(), &refused); watch.Err() == nil || got != want || want && asked != 1 {
+				t.Errorf("%s: %v after %d logins", body, watch.Err(), asked)
 			}
 		})
 	}
