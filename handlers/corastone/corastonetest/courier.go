@@ -3,7 +3,9 @@ package corastonetest
 import (
 	"cmp"
 	"context"
+	"maps"
 	"math/rand/v2"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -28,6 +30,11 @@ type Plan struct {
 	// Forge is joined by a message that says something else than what was
 	// signed. The genuine one arrives too.
 	Forge float64
+	// Unsigned leaves signatures out, for receivers that don't check any: they
+	// take longer to make than all the rest. Nothing is forged then.
+	Unsigned bool
+	// Header is added to each push.
+	Header http.Header
 	// Parallel is how many are under way at once. 0: 1.
 	Parallel int
 }
@@ -92,7 +99,7 @@ func (c *Courier) Take(e Entry) {
 	drop, duplicate, reorder, delay, forge, by := c.draw(c.plan.Drop), c.draw(c.plan.Duplicate), c.draw(c.plan.Reorder), c.draw(c.plan.Delay), c.draw(c.plan.Forge), c.rand.Float64()
 	c.counts.Taken++
 	due := c.now()
-	if forge {
+	if forge && !c.plan.Unsigned {
 		c.counts.Forged++
 		c.put(notification{due: due, entry: e, forged: true})
 	}
@@ -257,15 +264,18 @@ func (c *Courier) signed(n notification) (Push, error) {
 	}
 	envelope := c.node.Notification(n.entry)
 	envelope.Timestamp = format(c.now())
-	signed, err := c.node.signer.Sign(envelope)
-	if err != nil {
-		return Push{}, err
+	if !c.plan.Unsigned {
+		signed, err := c.node.signer.Sign(envelope)
+		if err != nil {
+			return Push{}, err
+		}
+		envelope = signed
 	}
 	if n.forged {
-		signed.Message = falsified(signed.Message)
-		return signed.Push(), nil
+		envelope.Message = falsified(envelope.Message)
 	}
-	push := signed.Push()
+	push := envelope.Push()
+	maps.Copy(push.Header, c.plan.Header)
 	if n.again != nil {
 		*n.again = push
 	}

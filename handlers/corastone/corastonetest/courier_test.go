@@ -19,9 +19,10 @@ import (
 
 // sink takes pushes and keeps what it took.
 type sink struct {
-	mu     sync.Mutex
-	bodies []string
-	ids    []string
+	mu      sync.Mutex
+	bodies  []string
+	ids     []string
+	headers []string
 }
 
 func (s *sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -30,6 +31,7 @@ func (s *sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer s.mu.Unlock()
 	s.bodies = append(s.bodies, string(body))
 	s.ids = append(s.ids, r.Header.Get("X-Amz-Sns-Message-Id"))
+	s.headers = append(s.headers, r.Header.Get("X-Test"))
 	w.WriteHeader(http.StatusOK)
 }
 
@@ -46,7 +48,13 @@ func carry(t *testing.T, plan corastonetest.Plan, n int) (order []string, ids []
 	if err := c.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	for _, body := range s.bodies {
+	for i, body := range s.bodies {
+		if got := s.headers[i]; got != plan.Header.Get("X-Test") {
+			t.Errorf("a push has the header %q", got)
+		}
+		if signed := !strings.Contains(body, `"Signature" : ""`); signed == plan.Unsigned {
+			t.Errorf("is signed: %t", signed)
+		}
 		_, id, _ := strings.Cut(body, `errorId\":\"`)
 		id, _, _ = strings.Cut(id, `\"`)
 		order = append(order, id)
@@ -75,8 +83,8 @@ func distinct(list []string) map[string]int {
 }
 
 func TestCourierKeepsToItsShares(t *testing.T) {
-	const n = 1000
-	plan := corastonetest.Plan{Seed: 3, Drop: 0.1, Duplicate: 0.2, Reorder: 0.1, Delay: 0.05, Forge: 0.03, Parallel: 8}
+	const n = 600
+	plan := corastonetest.Plan{Seed: 3, Drop: 0.1, Duplicate: 0.2, Reorder: 0.1, Delay: 0.05, Forge: 0.03, Parallel: 8, Header: http.Header{"X-Test": {"yes"}}}
 	order, ids, counts := carry(t, plan, n)
 	near := func(name string, got int, share float64) {
 		t.Helper()
@@ -107,7 +115,7 @@ func TestCourierKeepsToItsShares(t *testing.T) {
 }
 
 func TestCouriersOfTheSameSeedDoTheSame(t *testing.T) {
-	plan := corastonetest.Plan{Seed: 5, Drop: 0.2, Duplicate: 0.2, Reorder: 0.2}
+	plan := corastonetest.Plan{Seed: 5, Drop: 0.2, Duplicate: 0.2, Reorder: 0.2, Forge: 0.2, Unsigned: true}
 	a, _, _ := carry(t, plan, 60)
 	b, _, _ := carry(t, plan, 60)
 	plan.Seed = 6

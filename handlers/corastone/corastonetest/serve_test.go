@@ -126,8 +126,10 @@ func TestPagesHaveTheirLimits(t *testing.T) {
 		}
 	}
 	for _, q := range [][]string{
-		{"transactions", "processIdsFilter", strings.Repeat("a,", 50) + "a"}, {"sequencer", "fromDate", "yesterday"},
-		{"securities", "securityIdsFilter", strings.Repeat("a,", 10) + "a"}, {"transactions", "blockNumber", "many"},
+		{"transactions", "processIdsFilter", strings.Repeat("a,", 50) + "a"},
+		{"securities", "securityIdsFilter", strings.Repeat("a,", 10) + "a"},
+		{"sequencer", "fromDate", "yesterday"},
+		{"transactions", "blockNumber", "many"},
 	} {
 		if status, body := c.get(q[0], q[1:]...); status != http.StatusBadRequest || !strings.Contains(string(body), "GN0002") {
 			t.Errorf("%v: %d %s", q, status, body)
@@ -247,9 +249,14 @@ func TestWhatIsNotKnownIsNotThere(t *testing.T) {
 	l, _ := fund(t, corastonetest.Options{}, corastonetest.Security{})
 	c := newCaller(t, l)
 	for _, q := range [][]string{
-		{"transactions", "processIdsFilter", "x"}, {"asset", "assetIdsFilter", "x"}, {"asset/history", "assetIdsFilter", "x"},
-		{"asset/history", "transactionId", "x"}, {"securities", "securityIdsFilter", "x"}, {"exclusivity", "securityIdsFilter", "x"},
-		{"comment", "assetIdsFilter", "x"}, {"error-log", "errorIdsFilter", "x"},
+		{"transactions", "processIdsFilter", "x"},
+		{"asset", "assetIdsFilter", "x"},
+		{"asset/history", "assetIdsFilter", "x"},
+		{"asset/history", "transactionId", "x"},
+		{"securities", "securityIdsFilter", "x"},
+		{"exclusivity", "securityIdsFilter", "x"},
+		{"comment", "assetIdsFilter", "x"},
+		{"error-log", "errorIdsFilter", "x"},
 	} {
 		if rows := c.rows(q[0], q[1:]...); len(rows) != 0 {
 			t.Errorf("%v: %v", q, rows)
