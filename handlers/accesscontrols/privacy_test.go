@@ -16,7 +16,7 @@ import (
 // Users, secrets and whatever nobody knows are in no event, no delivery, no
 // state and no error.
 func TestNobodyHearsOfUsersAndSecrets(t *testing.T) {
-	planted := canaries.Some(7, 20)
+	planted := canaries.Some(7, 10)
 	// The secret only has to be sent to be told.
 	for _, text := range []string{accesscontrolstest.Creator, accesscontrolstest.Modifier, accesscontrolstest.Trader} {
 		planted = append(planted, canaries.Canary{Kind: "user", Text: text})

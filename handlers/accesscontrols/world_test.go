@@ -1,6 +1,7 @@
 package accesscontrols_test
 
 import (
+	"bytes"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -58,11 +59,14 @@ func newWorld(t testing.TB, scene func(*accesscontrolstest.Platform, *accesscont
 func (w *world) open(t testing.TB, s *accesscontrols.Settings, client *http.Client) {
 	t.Helper()
 	p := accesscontrols.Platform()
-	translate := p.Normalize
+	translate, seen := p.Normalize, map[string]bool{}
 	p.Normalize = func(d handlers.Delivery) (handlers.Output, error) {
 		out, err := translate(d)
-		w.drift = append(w.drift, out.Drift...)
-		w.payloads = append(w.payloads, d.Payload)
+		if !seen[d.ID] { // it is translated more than once, to see that this makes no difference
+			seen[d.ID] = true
+			w.drift = append(w.drift, out.Drift...)
+			w.payloads = append(w.payloads, bytes.Clone(d.Payload))
+		}
 		return out, err
 	}
 	w.Watch = handlerstest.NewWatch(t, p, s, client)
