@@ -120,11 +120,11 @@ type Record struct {
 type Part struct {
 	Container string `json:"container,omitempty"`
 	// State is how it was when it was seen last.
-	State jsontext.Value `json:"state,omitempty"`
+	State jsontext.Value `json:"state,omitzero"`
 	// Absent says that the platform doesn't show it any more, and Evidence
 	// what it answered when it was asked.
 	Absent   bool           `json:"absent,omitempty"`
-	Evidence jsontext.Value `json:"evidence,omitempty"`
+	Evidence jsontext.Value `json:"evidence,omitzero"`
 	// Since is when this was seen first.
 	Since time.Time `json:"since,omitzero"`
 }

@@ -65,7 +65,7 @@ type client struct {
 // newClient returns a client for what the settings say. Scopes are those that
 // the token is asked for.
 func (a *API) newClient(means handlers.Means, scopes []string) (*client, error) {
-	base, err := a.base()
+	base, err := handlers.BaseURL("api.url", a.URL, "https://integration-api.org1.example")
 	problems := []error{err}
 	if a.ClientID == "" {
 		problems = append(problems, errors.New("api.client_id is missing"))
@@ -99,18 +99,6 @@ func endpointNames() string {
 		names = append(names, e.name)
 	}
 	return strings.Join(names, ", ")
-}
-
-// base returns what the URLs of all endpoints begin with.
-func (a *API) base() (string, error) {
-	u, err := url.Parse(a.URL)
-	switch {
-	case err != nil || u.Host == "" || u.Opaque != "" || u.Scheme != "https" && u.Scheme != "http":
-		return "", errors.New("api.url must be a URL, like https://integration-api.org1.example")
-	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
-		return "", errors.New("api.url must have no user, query or fragment in it")
-	}
-	return strings.TrimRight(u.String(), "/"), nil
 }
 
 func (c *client) url(e endpoint, query url.Values) string {

@@ -3,8 +3,6 @@ package tokeny
 import (
 	"errors"
 	"fmt"
-	"net"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -76,26 +74,14 @@ const servicing = "/servicing/api"
 
 // base returns what the URLs of all endpoints begin with.
 func (a *API) base() (string, error) {
-	u, err := url.Parse(a.URL)
+	base, err := handlers.BaseURL("api.url", a.URL, "https://api.tokeny.com")
 	switch {
-	case err != nil || u.Host == "" || u.Opaque != "" || u.Scheme != "https" && u.Scheme != "http":
-		return "", errors.New("api.url must be a URL, like https://api.tokeny.com")
-	case u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
-		return "", errors.New("api.url must have no user, query or fragment in it")
-	case u.Scheme == "http" && !loopback(u.Hostname()):
-		return "", errors.New("api.url must begin with https://: the password would travel in the clear")
-	}
-	path := strings.TrimRight(u.Path, "/")
-	if strings.HasSuffix(path, servicing) {
+	case err != nil:
+		return "", err
+	case strings.HasSuffix(base, servicing):
 		return "", fmt.Errorf("api.url must not end with %s, which is added to it", servicing)
 	}
-	return u.Scheme + "://" + u.Host + path + servicing, nil
-}
-
-// loopback reports whether a host is this machine.
-func loopback(host string) bool {
-	addr, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && net.IP(addr.AsSlice()).IsLoopback()
+	return base + servicing, nil
 }
 
 // login checks that there is somebody to log in as.
