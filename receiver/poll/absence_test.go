@@ -185,3 +185,41 @@ func TestAPollerHearsWhatIsMissingAndSaysWhy(t *testing.T) {
 	}
 	s.expect("")
 }
+
+// What was shown in a list that was not read to its end doesn't count, but it
+// was not missed either.
+func TestWhatIsShownInAnUnfinishedListIsNotMissed(t *testing.T) {
+	s := newStage(t)
+	s.lists["n"] = map[string]string{"a": `1`, "b": `1`}
+	s.round()
+	delete(s.lists["n"], "b")
+	s.expect("")
+	all := s.lists
+	for _, state := range []string{`1`, `2`} {
+		s.lists = map[string]map[string]string{}
+		s.during = func(scan handlers.Scan) error {
+			return scan.Saw(handlers.Sighting{Key: "b", Container: "n", State: jsontext.Value(state)})
+		}
+		s.expect("")
+		s.lists, s.during = all, nil
+		s.expect("")
+	}
+	s.expect("-b")
+}
+
+// Who missed an entity that somebody else has told of since misses it anew.
+func TestAbsenceIsOfWhatTheBusHas(t *testing.T) {
+	s := newStage(t)
+	s.lists["n"] = map[string]string{"a": `1`, "b": `1`}
+	s.round()
+	s.round()
+	other := newStage(t)
+	other.share(s)
+	other.lists["n"] = map[string]string{"a": `1`, "b": `2`}
+	delete(s.lists["n"], "b")
+	s.expect("")
+	other.expect("~b")
+	s.expect("")
+	s.expect("")
+	s.expect("-b")
+}

@@ -46,6 +46,13 @@ func newStage(t *testing.T) *stage {
 	return s
 }
 
+// share gives s the bus of another one.
+func (s *stage) share(with *stage) {
+	s.bus, s.now = with.bus, with.now
+	s.road = polltest.NewRoad(s.bus, map[string]polltest.Normalize{"test": s.normalize})
+	s.restart()
+}
+
 func (s *stage) restart() {
 	s.pollers = poll.New(poll.Config{
 		Journal: s.road, Relay: s.road, Bus: s.bus, Seal: polltest.Seal, Open: polltest.Open,

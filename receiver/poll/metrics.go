@@ -22,6 +22,8 @@ type Metrics struct {
 	requests    *prometheus.CounterVec
 	duration    *prometheus.HistogramVec
 	expiry      *expiry
+	follow      *followMetrics
+	compared    *compareMetrics
 }
 
 // NewMetrics registers them. reg may be nil.
@@ -63,7 +65,9 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			of: map[string]func() time.Time{},
 		},
 	}
+	m.follow, m.compared = newFollowMetrics(), newCompareMetrics()
 	if reg != nil {
+		reg.MustRegister(m.follow, m.compared.runs, m.compared.last)
 		reg.MustRegister(m.runs, m.lastSuccess, m.interval, m.items, m.paused, m.suspect, m.held, m.requests, m.duration, m.expiry)
 	}
 	return m

@@ -75,6 +75,44 @@ func TestALostLeaseTellsNothingTwice(t *testing.T) {
 	})
 }
 
+// Who gets a lease back doesn't believe what it remembers: another one told
+// something since, and the platform went back to what was before.
+func TestAfterALeaseWhatOthersToldIsKnown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bus := polltest.NewBus()
+		one, two := newMachine(t, bus, "one"), newMachine(t, bus, "two")
+		show := func(list ...string) {
+			for _, m := range []*machine{one, two} {
+				m.mu.Lock()
+				m.list = list
+				m.mu.Unlock()
+			}
+		}
+		show("a", "b")
+		one.run(sources(one.poller("list", time.Minute)))
+		defer one.stop()
+		time.Sleep(5 * time.Minute)
+		two.run(sources(two.poller("list", time.Minute)))
+		defer two.stop()
+		bus.Take("src.list", true)
+		for bus.Holders()["src.list"] != "two" {
+			bus.Take("src.list", true)
+			time.Sleep(time.Second)
+		}
+		show("a")
+		time.Sleep(5 * time.Minute)
+		if told := two.heard(); len(told) != 1 {
+			t.Fatalf("the second told of %v", told)
+		}
+		two.stop()
+		show("a", "b")
+		time.Sleep(5 * time.Minute)
+		if told := one.heard(); len(told) != 3 {
+			t.Errorf("the first told of %v in all", told)
+		}
+	})
+}
+
 // Who is told that the lease is lost stops in mid-scan, and that is no failure.
 func TestALostLeaseEndsAScan(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -187,6 +225,7 @@ func TestASuspectScanIsToldAndAnOperatorCanBelieveIt(t *testing.T) {
 		m.told = nil
 		m.mu.Unlock()
 		for range 2 {
+			time.Sleep(time.Minute)
 			if err := m.pollers.RunNow(t.Context(), "src/list"); err != nil {
 				t.Fatal(err)
 			}

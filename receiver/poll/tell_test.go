@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/seed75441868/postern/handlers"
+	"github.com/seed75441868/postern/schemas"
 )
 
 func TestTheFirstCompleteScanOfAListIsBootstrap(t *testing.T) {
@@ -44,28 +45,29 @@ func TestABootstrapThatBreaksOffGoesOn(t *testing.T) {
 }
 
 func TestALostBucketIsTheBeginningOfAnotherGeneration(t *testing.T) {
-	s := newStage(t)
-	s.lists["n"] = map[string]string{"a": `1`}
-	s.round()
-	s.round()
-	s.bus.Lose(s.now)
-	s.now = s.now.Add(time.Minute)
-	if err := errors.Join(s.pollers.Once(t.Context(), "src/list"), s.road.Drain(t.Context())); err != nil {
-		t.Fatal(err)
-	}
-	if len(s.changes) != 1 || s.changes[0].Generation == "" || !s.changes[0].Bootstrap {
-		t.Fatalf("told %+v", s.changes)
-	}
-	before := s.changes[0].Generation
-	s.bus.Lose(s.now)
-	if _, err := s.pollers, s.pollers.Once(t.Context(), "src/list"); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.road.Drain(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if after := s.changes[1].Generation; after == before {
-		t.Errorf("both buckets are generation %s", after)
+	for name, lost := range map[string][]string{"both": nil, "states": {schemas.BucketState}} {
+		t.Run(name, func(t *testing.T) {
+			s := newStage(t)
+			s.lists["n"] = map[string]string{"a": `1`}
+			s.round()
+			s.round()
+			generations := map[string]bool{}
+			for range 2 {
+				s.now = s.now.Add(time.Minute)
+				s.bus.Lose(s.now, lost...)
+				if err := errors.Join(s.pollers.Once(t.Context(), "src/list"), s.road.Drain(t.Context())); err != nil {
+					t.Fatal(err)
+				}
+				if len(s.changes) != 1 || !s.changes[0].Bootstrap || s.changes[0].Current.Revision != 1 {
+					t.Fatalf("told %+v", s.changes)
+				}
+				generations[s.changes[0].Generation] = true
+				s.changes = nil
+			}
+			if len(generations) != 2 || generations[""] {
+				t.Errorf("the generations are %v", generations)
+			}
+		})
 	}
 }
 

@@ -40,20 +40,26 @@ type lease struct {
 
 // NewBus returns a bus whose buckets were just made, and have nothing.
 func NewBus() *Bus {
-	b := &Bus{leases: map[string]*lease{}, streams: map[schemas.Stream][]schemas.Message{}}
+	b := &Bus{
+		created: map[string]time.Time{}, buckets: map[string]map[string]schemas.Entry{},
+		leases: map[string]*lease{}, streams: map[schemas.Stream][]schemas.Message{},
+	}
 	b.Lose(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))
 	return b
 }
 
-// Lose makes the buckets anew, at a time.
-func (b *Bus) Lose(at time.Time) {
+// Lose makes buckets anew, at a time: those for states and for cursors if none
+// is named.
+func (b *Bus) Lose(at time.Time, buckets ...string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.created, b.buckets = map[string]time.Time{}, map[string]map[string]schemas.Entry{}
-	for _, name := range []string{schemas.BucketState, schemas.BucketCursors} {
+	if len(buckets) == 0 {
+		buckets = []string{schemas.BucketState, schemas.BucketCursors}
+		b.revision = 0
+	}
+	for _, name := range buckets {
 		b.created[name], b.buckets[name] = at, map[string]schemas.Entry{}
 	}
-	b.revision = 0
 }
 
 // Fail makes everything fail with err, until it is nil.
