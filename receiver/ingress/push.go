@@ -2,7 +2,6 @@ package ingress
 
 import (
 	"bytes"
-	"errors"
 	"net/http"
 	"runtime"
 	"strconv"
@@ -79,7 +78,7 @@ func panicked() string {
 }
 
 // push answers POST /hooks/{source}.
-func (s *Server) push(c echo.Context) (err error) {
+func (s *Server) push(c echo.Context) error {
 	start := time.Now()
 	q := s.requested(c)
 	src := q.roster.sources[c.Param("source")]
@@ -99,16 +98,12 @@ func (s *Server) push(c echo.Context) (err error) {
 	}
 
 	body := s.buffers.Get().(*bytes.Buffer)
-	defer func() {
-		if !errors.Is(err, errStuck) { // the journal reads it still
-			s.giveBack(body)
-		}
-	}()
+	defer s.giveBack(body)
 	if err := s.read(c, body); err != nil {
 		s.tellRefused(r, src, q.caller, err, nil, start)
 		return err
 	}
-	receipt, authentic, err := s.accept(r, src, body.Bytes(), start)
+	receipt, authentic, err := s.accept(r, src, body.Bytes(), start, func() { s.refuseLate(c) })
 	if err != nil {
 		s.tellRefused(r, src, q.caller, err, body.Bytes(), start)
 		return err
@@ -146,8 +141,9 @@ func (s *Server) giveBack(body *bytes.Buffer) {
 	}
 }
 
-// accept has the webhook authenticate the push and the journal keep it.
-func (s *Server) accept(r *http.Request, src *source, body []byte, start time.Time) (journal.Receipt, handlers.Authentic, error) {
+// accept has the webhook authenticate the push and the journal keep it. If the
+// journal takes too long, late answers the push.
+func (s *Server) accept(r *http.Request, src *source, body []byte, start time.Time, late func()) (journal.Receipt, handlers.Authentic, error) {
 	received := start.UTC()
 	authentic, err := src.Push.Webhook.Authenticate(handlers.Request{Header: r.Header, Body: body, Received: received})
 	if err != nil {
@@ -156,6 +152,7 @@ func (s *Server) accept(r *http.Request, src *source, body []byte, start time.Ti
 	if !s.take() {
 		return journal.Receipt{}, authentic, errBusy
 	}
+	defer func() { <-s.slots }()
 	receipt, err := s.keep(r.Context(), handlers.Delivery{
 		Source:   src.Name,
 		Platform: src.Platform,
@@ -165,7 +162,7 @@ func (s *Server) accept(r *http.Request, src *source, body []byte, start time.Ti
 		Sent:     authentic.Sent,
 		Stale:    authentic.Stale,
 		Payload:  body,
-	}, authentic, start.Add(handlerTimeout))
+	}, authentic, start.Add(handlerTimeout), late)
 	return receipt, authentic, err
 }
 

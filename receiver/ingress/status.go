@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -198,8 +199,21 @@ func (s *Server) refuse(err error, c echo.Context) {
 	body = append(body, `","request_id":"`...)
 	body = append(body, id...)
 	body = append(body, '"', '}')
+	if errors.Is(err, errStuck) {
+		h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	}
 	c.Response().WriteHeader(a.status)
 	_, _ = c.Response().Write(body) // who hung up doesn't hear it
+}
+
+// refuseLate answers a push that the journal does not answer, while its handler
+// waits on. The answer is whole only if its length is told and the rest is
+// flushed, and the connection can't take another request before the handler has
+// returned.
+func (s *Server) refuseLate(c echo.Context) {
+	c.Response().Header()["Connection"] = headerClose
+	s.refuse(errStuck, c)
+	_ = http.NewResponseController(c.Response().Writer).Flush() // who hung up doesn't hear it
 }
 
 // refuseConnection counts a connection that was closed before a request came,
