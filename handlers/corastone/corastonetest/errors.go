@@ -67,25 +67,25 @@ func (l *Ledger) log(name, verb, path, code, tracking string, securities []strin
 
 // row returns an entry as the error log has it, in the shape that the guide
 // gives for adding some.
-func (e *loggedError) row() map[string]any {
-	category := map[string]any{"code": "EC006", "description": "Other Issue(s)"}
+func (e *loggedError) row() object {
+	category := object{"code": "EC006", "description": "Other Issue(s)"}
 	if strings.HasPrefix(e.code, "IV") {
-		category = map[string]any{"code": "EC002", "description": "Investor Information and AML/KYC Issue(s)"}
+		category = object{"code": "EC002", "description": "Investor Information and AML/KYC Issue(s)"}
 	}
 	message := "The stand-in failed with a code that no message is documented of"
 	if known, _ := schemas.DescribeCode(e.code); known.Message != nil {
 		message = *known.Message
 	}
-	entities := map[string]any{}
+	entities := object{}
 	if len(e.securities) > 0 {
 		entities["securityIds"] = e.securities
 	}
-	return map[string]any{
+	return object{
 		"errorId": e.ErrorID, "timestamp": e.Timestamp, "action": e.Action, "trackingId": e.tracking,
-		"inputData": map[string]any{"investorName": "Ida Beispiel"},
-		"errorDetails": []any{map[string]any{
+		"inputData": object{"investorName": "Ida Beispiel"},
+		"errorDetails": []any{object{
 			"message": message, "type": "businessRuleValidations", "code": e.code,
-			"reason": []string{"told to"}, "category": category, "context": map[string]any{"entities": entities},
+			"reason": []string{"told to"}, "category": category, "context": object{"entities": entities},
 		}},
 	}
 }

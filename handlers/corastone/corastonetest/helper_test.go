@@ -185,3 +185,13 @@ func jsonOf(t *testing.T, v any) string {
 	}
 	return string(b)
 }
+
+// canonical returns JSON as jsonOf writes it.
+func canonical(t *testing.T, text string) string {
+	t.Helper()
+	var v any
+	if err := json.Unmarshal([]byte(text), &v); err != nil {
+		t.Fatal(err)
+	}
+	return jsonOf(t, v)
+}

@@ -209,6 +209,20 @@ func (l *Ledger) Processes() []Process {
 	return out
 }
 
+// Entries returns what we may see, in the order and as the Sequencer has it
+// now: what a receiver is to know in the end.
+func (l *Ledger) Entries() []Entry {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var out []Entry
+	for _, r := range l.sequence.between(time.Time{}, l.now()) {
+		if r.visible() {
+			out = append(out, r.entry())
+		}
+	}
+	return out
+}
+
 // Asked returns the queries that an endpoint was asked, in order, those that a
 // fault answered included.
 func (l *Ledger) Asked(endpoint string) []url.Values {

@@ -63,6 +63,15 @@ func TestEveryTransactionHasItsRow(t *testing.T) {
 	if want := []string{"launch", "add", "acceptFundAssignment", "createInvestment"}; !slices.Equal(methods, want) {
 		t.Errorf("the Sequencer has %v", methods)
 	}
+	all, listed := c.sequence().Sequence, l.Entries()
+	if len(all) != 7 || len(listed) != len(all) { // of the launch, only the transaction was granted
+		t.Fatalf("%d rows and %d entries", len(all), len(listed))
+	}
+	for i, e := range listed {
+		if got := jsonOf(t, all[i]); got != canonical(t, e.Entry()) {
+			t.Errorf("row %d is %s, and the entry %s", i, got, e.Entry())
+		}
+	}
 	rows := c.rows("transactions", "processIdsFilter", r.ProcessIDs[0])
 	if len(rows) != 1 || rows[0]["orchestrationId"] != r.OrchestrationID {
 		t.Fatalf("%v", rows)

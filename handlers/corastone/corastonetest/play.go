@@ -104,7 +104,9 @@ func (p *player) act(line Line, how []How) (Receipt, error) {
 		}
 		return l.FailOrchestration(id, line.Values["code"])
 	case "is":
-		return Receipt{}, p.is(line.Names[0], line.Names[1])
+		return Receipt{}, p.check(line, func(id string) string { return l.AssetStatus(id) + l.SecurityStatus(id) }) // one is empty
+	case "listed":
+		return Receipt{}, p.check(line, func(id string) string { return l.AssignmentStatus(id, OurOrg) })
 	}
 	ids := make([]string, len(line.Names))
 	for i, name := range line.Names {
@@ -190,14 +192,13 @@ func (p *player) subscribe(line Line, how []How) (Receipt, error) {
 	return r, err
 }
 
-// is checks a status.
-func (p *player) is(name, want string) error {
-	id, err := p.id(name)
+// check checks a status.
+func (p *player) check(line Line, status func(id string) string) error {
+	id, err := p.id(line.Names[0])
 	if err != nil {
 		return err
 	}
-	got := p.ledger.AssetStatus(id) + p.ledger.SecurityStatus(id) // one of them is empty
-	if got != want {
+	if got := status(id); got != line.Names[1] {
 		return fmt.Errorf("it is %s", got)
 	}
 	return nil

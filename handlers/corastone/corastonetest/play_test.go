@@ -90,7 +90,7 @@ func TestPlayEnds(t *testing.T) {
 }
 
 func TestScenarioThatGoesOtherwiseFails(t *testing.T) {
-	for _, end := range []string{"open fund", "open fund refused=IS0013", "is fund paused", "close nothing", "finish fund", "assign fund refused=EX0001"} {
+	for _, end := range []string{"open fund", "open fund refused=IS0013", "is fund paused", "listed fund accepted", "close nothing", "finish fund", "assign fund refused=EX0001"} {
 		text := "flow: f\nsays: s\nadd fund\nopen fund\n" + end
 		s, err := corastonetest.ReadScenario("x", []byte(text))
 		if err != nil {

@@ -1,6 +1,7 @@
 package corastonetest
 
 import (
+	"maps"
 	"slices"
 	"time"
 )
@@ -14,6 +15,22 @@ func (o object) put(name, value string) object {
 		o[name] = value
 	}
 	return o
+}
+
+// page returns the rows of a page: of those that pass, as what row makes of
+// them.
+func page[T any](q *query, all []T, passes func(T) bool, row func(T) object) []any {
+	var some []T
+	for _, one := range all {
+		if passes(one) {
+			some = append(some, one)
+		}
+	}
+	rows := []any{}
+	for _, one := range window(q, some) {
+		rows = append(rows, row(one))
+	}
+	return rows
 }
 
 // found returns what is known of ids, in the order of its numbers.
@@ -30,11 +47,7 @@ func found[T any](ids []string, known map[string]*T, number func(*T) int) []*T {
 
 func (l *Ledger) readSequence(q *query) any {
 	from, to := q.time("fromDate", time.Time{}), q.time("toDate", l.now())
-	rows := slices.DeleteFunc(slices.Clone(l.sequence.between(from, to)), func(r *sequenceRow) bool { return !r.visible() })
-	entries := []any{}
-	for _, r := range window(q, rows) {
-		entries = append(entries, r.member())
-	}
+	entries := page(q, l.sequence.between(from, to), (*sequenceRow).visible, (*sequenceRow).member)
 	granted := []any{}
 	for _, g := range l.granted {
 		if !g.at.Before(from) && !g.at.After(to) {
@@ -71,60 +84,56 @@ func (l *Ledger) readTransactions(q *query) any {
 	if processes != nil {
 		candidates = found(processes, l.byProcess, func(t *transaction) int { return t.number })
 	}
-	rows := []any{}
-	for _, t := range candidates {
+	return page(q, candidates, func(t *transaction) bool {
 		p := t.process
-		if t.hidden || !where.passes(p.BlockchainDetails) || !passes(status, p.Status) || !passes(methods, p.Method) ||
-			!passes(processes, p.ProcessID) || !passes(orgs, p.OrgID) || !passes(orchestrations, p.OrchestrationID) {
-			continue
-		}
-		p = t.row()
-		row := object{
-			"processId": p.ProcessID, "status": p.Status, "type": p.Type, "method": p.Method, "timestamp": p.Timestamp,
-			"orchestrationId": p.OrchestrationID, "orchestrationStartDate": format(t.began), "orgId": p.OrgID,
-		}.put("grantedByProcessId", t.grantedBy)
-		if p.BlockchainDetails != nil {
-			row["blockchainDetails"] = p.BlockchainDetails
-		}
-		if p.Details != nil {
-			row["details"] = p.Details
-		}
-		rows = append(rows, row)
+		return !t.hidden && where.passes(p.BlockchainDetails) && passes(status, p.Status) && passes(methods, p.Method) &&
+			passes(processes, p.ProcessID) && passes(orgs, p.OrgID) && passes(orchestrations, p.OrchestrationID)
+	}, (*transaction).object)
+}
+
+// object returns a transaction as its own list has it.
+func (t *transaction) object() object {
+	p := t.row()
+	row := object{
+		"processId": p.ProcessID, "status": p.Status, "type": p.Type, "method": p.Method, "timestamp": p.Timestamp,
+		"orchestrationId": p.OrchestrationID, "orchestrationStartDate": format(t.began), "orgId": p.OrgID,
+	}.put("grantedByProcessId", t.grantedBy)
+	if p.BlockchainDetails != nil {
+		row["blockchainDetails"] = p.BlockchainDetails
 	}
-	return window(q, rows)
+	if p.Details != nil {
+		row["details"] = p.Details
+	}
+	return row
 }
 
 func (l *Ledger) readOrchestrations(q *query) any {
 	ids, status := q.list("orchestrationIdsFilter", 50), q.list("orchestrationStatusFilter", 5)
 	sources := q.list("sourceTransactionIdsFilter", 50)
-	rows := []any{}
-	for _, o := range l.orchestrations {
-		if o.manner.hidden || !passes(ids, o.OrchestrationID) || !passes(status, o.Status) || !passes(sources, o.source) {
-			continue
-		}
-		step := len(o.ProcessIDs)
-		if o.ended.IsZero() {
-			step = 1
-		}
-		rows = append(rows, object{
-			"orchestrationId": o.OrchestrationID, "startDate": o.StartDate, "status": o.Status, "processIds": o.ProcessIDs,
-			"sourceTransactionId": o.source, "currentStep": step,
-			"createdDate": o.began.UnixMilli(), // the schema lets dates be milliseconds
-		}.put("timestamp", o.Timestamp))
+	return page(q, l.orchestrations, func(o *orchestration) bool {
+		return !o.manner.hidden && passes(ids, o.OrchestrationID) && passes(status, o.Status) && passes(sources, o.source)
+	}, (*orchestration).object)
+}
+
+// object returns an orchestration as its own list has it. Its schema lets dates
+// be milliseconds.
+func (o *orchestration) object() object {
+	step := len(o.ProcessIDs)
+	if o.ended.IsZero() {
+		step = 1
 	}
-	return window(q, rows)
+	return object{
+		"orchestrationId": o.OrchestrationID, "startDate": o.StartDate, "status": o.Status, "processIds": o.ProcessIDs,
+		"sourceTransactionId": o.source, "currentStep": step, "createdDate": o.began.UnixMilli(),
+	}.put("timestamp", o.Timestamp)
 }
 
 func (l *Ledger) readErrors(q *query) any {
 	ids, tracking := q.list("errorIdsFilter", 50), q.list("trackingIdsFilter", 10)
 	securities := q.list("securityIdsFilter", 10)
-	rows := []any{}
-	for _, e := range l.errors {
-		if passes(ids, e.ErrorID) && passes(tracking, e.tracking) && passesAny(securities, e.securities) {
-			rows = append(rows, e.row())
-		}
-	}
-	return window(q, rows)
+	return page(q, l.errors, func(e *loggedError) bool {
+		return passes(ids, e.ErrorID) && passes(tracking, e.tracking) && passesAny(securities, e.securities)
+	}, (*loggedError).row)
 }
 
 func (l *Ledger) readAssets(q *query) any {
@@ -135,22 +144,19 @@ func (l *Ledger) readAssets(q *query) any {
 	if ids != nil {
 		candidates = found(ids, l.assetByID, func(a *asset) int { return a.number })
 	}
-	rows := []any{}
-	for _, a := range candidates {
+	return page(q, candidates, func(a *asset) bool {
 		unpublished := a.status == "preSynced" || a.status == "deleted"
-		if unpublished && ids == nil && status == nil || !passes(ids, a.id) || !passes(securities, a.security.id) ||
-			!passes(status, a.status) || !passes(correlated, a.CorrelationID) {
-			continue
-		}
+		return (!unpublished || ids != nil || status != nil) && passes(ids, a.id) && passes(securities, a.security.id) &&
+			passes(status, a.status) && passes(correlated, a.CorrelationID)
+	}, func(a *asset) object {
 		row := a.row()
 		if q.flag("includeComments") {
 			row["comments"] = l.commentsOn(func(c *comment) bool {
 				return slices.Contains(c.assets, a.id) && !slices.Contains(without, c.review)
 			})
 		}
-		rows = append(rows, row)
-	}
-	return window(q, rows)
+		return row
+	})
 }
 
 // row returns an asset as Get Asset Details has it. The guide shows no body:
@@ -191,26 +197,21 @@ func (l *Ledger) readSecurityHistory(q *query) any {
 // of correlation ids.
 func (l *Ledger) rowsOf(q *query, history []historyRow, name string, ids, events []string) any {
 	where := q.blockchain()
-	rows := []any{}
-	for _, h := range history {
+	return page(q, history, func(h historyRow) bool {
+		return !h.transaction.hidden && where.passes(h.transaction.process.BlockchainDetails) && passes(ids, h.id) && passes(events, h.event)
+	}, func(h historyRow) object {
 		p := h.transaction.row()
-		if h.transaction.hidden || !where.passes(p.BlockchainDetails) || !passes(ids, h.id) || !passes(events, h.event) {
-			continue
-		}
 		update := object{"status": h.status}
-		for k, v := range h.update {
-			update[k] = v
-		}
-		rows = append(rows, object{
+		maps.Copy(update, h.update)
+		return object{
 			name: h.id, "event": h.event, "timestamp": format(h.at),
 			"blockNumber": p.BlockchainDetails.BlockNumber, "transactionId": p.BlockchainDetails.TransactionID,
 			"channelName":  p.BlockchainDetails.ChannelName,
 			"organization": object{"orgId": p.OrgID, "name": l.orgs[p.OrgID]},
 			"signerData":   object{"name": "Sam Zeichner", "email": "sam.zeichner@standin.example"},
 			"update":       update,
-		})
-	}
-	return window(q, rows)
+		}
+	})
 }
 
 func (l *Ledger) readSecurities(q *query) any {

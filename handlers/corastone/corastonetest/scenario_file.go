@@ -62,8 +62,9 @@ type grammar struct {
 	reasons bool
 }
 
-// verbs are the actions of scenarios. All but the last four take those of
-// [outcomes] too.
+// verbs are the actions of scenarios. Those that the platform does take
+// outcomes too; "is" and "listed" check the status of a subscription or
+// offering, and of our assignment to an offering.
 func verbs() map[string]grammar {
 	m := map[string]grammar{
 		"subscribe": {names: 2, values: []string{"amount", "units", "price", "fee", "correlation", "investor", "account", "transactions"}},
@@ -76,6 +77,7 @@ func verbs() map[string]grammar {
 		"finish": {names: 1},
 		"fail":   {names: 1, values: []string{"code"}},
 		"is":     {names: 2},
+		"listed": {names: 2},
 	}
 	for _, verb := range []string{
 		"open", "pause", "resume", "complete", "approve-revert", "revert", "close", "cancel", "refund", "bust",
@@ -88,7 +90,7 @@ func verbs() map[string]grammar {
 		m[verb] = grammar{names: -1}
 	}
 	for verb, g := range m {
-		if !slices.Contains([]string{"add", "finish", "fail", "is"}, verb) {
+		if !slices.Contains([]string{"add", "finish", "fail", "is", "listed"}, verb) {
 			g.values = append(slices.Clone(g.values), outcomes()...)
 			m[verb] = g
 		}

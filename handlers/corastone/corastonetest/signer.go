@@ -1,7 +1,10 @@
-// Package corastonetest is a stand-in of Corastone's platform: it makes up
-// Sequence Entries, wraps them into SNS envelopes signed with a key of its own,
-// and pushes them as SNS does. It serves tests, benchmarks and the demo. It
-// reaches no network but the URL it is given.
+// Package corastonetest is a stand-in of Corastone's platform: a [Ledger] that
+// obeys the documented state machines, serves the Integration API's reads and
+// says what happens on it, by hand or as a [Scenario] tells; a [Node] that makes
+// up Sequence Entries and wraps them into SNS envelopes signed with a key of
+// its own; and a [Pusher] and a [Courier] that push them as SNS does, on good
+// days and bad ones. It serves tests, benchmarks and the demo. It reaches no
+// network but the URL it is given.
 package corastonetest
 
 import (
