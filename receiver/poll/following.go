@@ -212,7 +212,7 @@ func (f *following) follow(ctx context.Context, w *work) (how string, err error)
 	last := spec.GiveUpAfter > 0 && f.cfg.now().Sub(w.since) >= spec.GiveUpAfter && w.Deliveries > 1
 	s, err := newInquiry(ctx, f)
 	if err != nil {
-		return resultWaiting, err
+		return waitingOr(ctx), err
 	}
 	failure := f.ask(ctx, spec, w, s, last)
 	var auth *handlers.AuthError
