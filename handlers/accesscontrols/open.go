@@ -60,8 +60,13 @@ func open(name string, settings any, means handlers.Means) (handlers.Source, err
 	for _, d := range a.documents() {
 		a.wrapped[d.list] = new(atomic.Bool)
 	}
-	return handlers.Source{Name: name, Platform: Name, Pollers: a.pollers(), Warnings: warnings}, nil
+	return handlers.Source{
+		Name: name, Platform: Name, Pollers: a.pollers(), Warnings: warnings, Expires: a.session.Expires, Probe: a.probe,
+	}, nil
 }
+
+// hasty is the interval below which a source is warned.
+const hasty = 10 * time.Second
 
 func (s *Settings) check() (warnings []string, err error) {
 	var problems []error
@@ -108,6 +113,9 @@ func (s *Settings) check() (warnings []string, err error) {
 		case u.Scheme == "http" && !loopback(u.Hostname()):
 			warnings = append(warnings, at.name+" is plain http: whoever is on the way can read the secret or the token")
 		}
+	}
+	if s.Poll != nil && s.Poll.Interval.Std() < hasty {
+		warnings = append(warnings, "poll.interval is below 10s: CAS may refuse to be asked that often")
 	}
 	if s.View == ViewFull {
 		warnings = append(warnings, "view: full asks for the scope accesscontrol-admin, which may also write; Postern only reads")

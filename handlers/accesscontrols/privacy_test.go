@@ -49,6 +49,9 @@ func TestNobodyHearsOfUsersAndSecrets(t *testing.T) {
 			}
 			listen(w.round(t))
 			for i, c := range planted {
+				if name != "full" && i%3 > 0 {
+					continue // the views differ in rules, and in little else
+				}
 				user := c.Text
 				nest := map[string]any{user: user, "list": []any{user, map[string]any{"x": user}}}
 				for _, api := range []string{"v1", "v2"} {
