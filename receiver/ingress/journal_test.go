@@ -23,6 +23,11 @@ import (
 // realJournal opens a journal in a folder of its own.
 func realJournal(t testing.TB) *journal.Journal {
 	t.Helper()
+	return journalOf(t, 8<<30)
+}
+
+func journalOf(t testing.TB, maxBytes int64) *journal.Journal {
+	t.Helper()
 	dir := t.TempDir()
 	log := slog.New(slog.DiscardHandler)
 	keys, err := journal.OpenKeyring(journal.KeyConfig{DataDir: dir, Log: log})
@@ -30,7 +35,7 @@ func realJournal(t testing.TB) *journal.Journal {
 		t.Fatal(err)
 	}
 	j, err := journal.Open(journal.Config{
-		Dir: filepath.Join(dir, "journal"), MaxBytes: 8 << 30, Reserve: 1 << 20, Keys: keys, Log: log,
+		Dir: filepath.Join(dir, "journal"), MaxBytes: maxBytes, Reserve: 1 << 20, Keys: keys, Log: log,
 		Fatal: func(err error) { panic(err) },
 	})
 	if err != nil {
@@ -111,4 +116,50 @@ func TestSignedPushIsDurableInARealJournal(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantError(t, push(next), http.StatusServiceUnavailable, "unavailable")
+}
+
+// Who repeats a push that is durable, because our answer was lost, hears 200
+// also when nothing new can be taken.
+func TestRepeatIsAnsweredWhileTheJournalIsFull(t *testing.T) {
+	signer, err := corastonetest.Shared()
+	if err != nil {
+		t.Fatal(err)
+	}
+	j := journalOf(t, 5000)
+	g := open(t, func(c *ingress.Config) {
+		c.Journal = j
+		c.Sources = []handlers.Source{corastoneSource(t, "corastone", signer)}
+	})
+	node := corastonetest.NewNode(signer, corastonetest.Topic, 1)
+	push := func(p corastonetest.Push) heard {
+		return g.do(t, friend, http.MethodPost, "/hooks/corastone", strings.NewReader(string(p.Body)), p.Header)
+	}
+	var first corastonetest.Push
+	var answer heard
+	for n := 0; ; n++ {
+		signed, err := node.Notify(node.Process("createInvestment", "success", node.AssetID()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := push(signed)
+		if n == 0 {
+			first, answer = signed, h
+		}
+		if h.status != http.StatusOK {
+			wantError(t, h, http.StatusServiceUnavailable, "unavailable")
+			break
+		}
+		if n > 50 {
+			t.Fatal("the journal never fills")
+		}
+	}
+	if h := push(first); h.status != http.StatusOK || h.body != answer.body {
+		t.Errorf("a repeat heard %d %s, want %s", h.status, h.body, answer.body)
+	}
+	if got := g.count(t, "corastone", "duplicate"); got != 1 {
+		t.Errorf("%v count as duplicates", got)
+	}
+	if h := g.do(t, friend, http.MethodGet, "/readyz", nil, nil); h.status != http.StatusServiceUnavailable {
+		t.Errorf("/readyz says %d", h.status)
+	}
 }

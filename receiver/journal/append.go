@@ -57,7 +57,8 @@ const claimLife = 31 * 24 * time.Hour
 // polled delivery without a transport id claims nothing and is always stored.
 //
 // Append fails with ErrFull, ErrDiskLow or ErrClosed before it has written
-// anything. Once it writes, it ignores ctx.
+// anything. Without room a Duplicate is one still: it needs none. Once it
+// writes, it ignores ctx.
 func (j *Journal) Append(ctx context.Context, d handlers.Delivery, transportID string, content [32]byte) (Receipt, error) {
 	if !j.open.enter() {
 		return Receipt{}, ErrClosed
@@ -66,11 +67,11 @@ func (j *Journal) Append(ctx context.Context, d handlers.Delivery, transportID s
 	if err := ctx.Err(); err != nil {
 		return Receipt{}, err
 	}
-	if err := j.disk.check(); err != nil {
-		return Receipt{}, err
-	}
 	id := deliveryID(d.Source, transportID, content)
 	d.ID, d.Conflict = id.String(), false
+	if err := j.disk.check(); err != nil {
+		return j.withoutRoom(&d, transportID, id, content, err)
+	}
 
 	plain := plainBuffers.Get().(*[]byte)
 	defer plainBuffers.Put(plain)
@@ -78,8 +79,11 @@ func (j *Journal) Append(ctx context.Context, d handlers.Delivery, transportID s
 	size := int64(len(*plain) + sealOverhead)
 	if j.bytes.Add(size) > j.maxBytes {
 		j.bytes.Add(-size)
-		j.full.Store(true)
-		return Receipt{}, ErrFull
+		r, err := j.withoutRoom(&d, transportID, id, content, ErrFull)
+		if err != nil {
+			j.full.Store(true)
+		}
+		return r, err
 	}
 	if j.full.Load() { // for a larger one
 		j.full.Store(false)
@@ -89,6 +93,32 @@ func (j *Journal) Append(ctx context.Context, d handlers.Delivery, transportID s
 		j.bytes.Add(-size)
 	}
 	return r, err
+}
+
+// withoutRoom answers a delivery that there is no room for. What is there
+// already is a Duplicate; everything else is refused with the reason, also what
+// another is just writing: that may take until there is room. It writes
+// nothing.
+func (j *Journal) withoutRoom(d *handlers.Delivery, transportID string, id hash16, content [32]byte, reason error) (Receipt, error) {
+	claim, ok := claimOf(*d, transportID, content)
+	if !ok {
+		return Receipt{}, reason
+	}
+	// A claim can be read before it is synced, but not while it is ours.
+	f, own := j.flights.join(claim, id)
+	if !own {
+		return Receipt{}, reason
+	}
+	same := false
+	defer func() { j.flights.land(claim, f, same) }()
+	known, err := j.lookUp(claim, id, d.Received)
+	if err != nil {
+		return Receipt{}, errors.Join(reason, err)
+	}
+	if same = known == claimSame; !same {
+		return Receipt{}, reason
+	}
+	return Receipt{ID: d.ID, Outcome: Duplicate}, nil
 }
 
 // plainBuffers holds buffers for encoded deliveries until they are sealed.

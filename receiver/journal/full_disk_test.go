@@ -23,6 +23,11 @@ func TestADiskThatIsFullLosesNothingAndRecoversByItself(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer closeJournal(t, j)
+	known, ofKnown := push("zero")
+	mustAppend(t, j, known, "id 0", ofKnown)
+	if err := j.Trim(1); err != nil {
+		t.Fatal(err)
+	}
 	for round := range 2 {
 		var full atomic.Bool
 		full.Store(true)
@@ -39,7 +44,7 @@ func TestADiskThatIsFullLosesNothingAndRecoversByItself(t *testing.T) {
 		d, content := push(fmt.Sprint("one ", round))
 		first := make(chan error, 1)
 		go func() {
-			_, err := j.Append(backgroundContext, d, "", content)
+			_, err := j.Append(backgroundContext, d, fmt.Sprint("first ", round), content)
 			first <- err
 		}()
 		<-met
@@ -55,6 +60,12 @@ func TestADiskThatIsFullLosesNothingAndRecoversByItself(t *testing.T) {
 		d2, content2 := push("two")
 		if _, err := j.Append(t.Context(), d2, "id 2", content2); !errors.Is(err, journal.ErrDiskLow) {
 			t.Errorf("while the disk is full: got %v, want ErrDiskLow", err)
+		}
+		if got := mustAppend(t, j, known, "id 0", ofKnown).Outcome; got != journal.Duplicate {
+			t.Errorf("a repeat of what is safe: got %v, want duplicate", got)
+		}
+		if _, err := j.Append(t.Context(), d, fmt.Sprint("first ", round), content); !errors.Is(err, journal.ErrDiskLow) {
+			t.Errorf("a repeat of what is not yet safe: got %v, want ErrDiskLow", err)
 		}
 		select {
 		case err := <-first:

@@ -42,6 +42,19 @@ func TestAFullJournalRefusesUntilItIsTrimmed(t *testing.T) {
 	if err := j.Ready(); err != nil {
 		t.Errorf("when a smaller one was taken: %v", err)
 	}
+	first, ofFirst := push(fmt.Sprintf("%0150d", 0))
+	for range 2 {
+		if got := mustAppend(t, j, first, "0", ofFirst).Outcome; got != journal.Duplicate {
+			t.Errorf("a repeat without room for it: got %v, want duplicate", got)
+		}
+	}
+	other, ofOther := push(fmt.Sprintf("%0150d", 7))
+	if _, err := j.Append(t.Context(), other, "0", ofOther); !errors.Is(err, journal.ErrFull) {
+		t.Errorf("a known id with other content: got %v, want ErrFull", err)
+	}
+	if s := j.Stats(); s.Entries != int64(accepted)+1 {
+		t.Errorf("repeats were stored: %+v", s)
+	}
 	if err := j.Trim(1, 2); err != nil {
 		t.Fatal(err)
 	}
@@ -74,6 +87,12 @@ func TestALowDiskRefusesUntilThereIsRoom(t *testing.T) {
 	j.LookAtDisk()
 	if err := j.Ready(); !errors.Is(err, journal.ErrDiskLow) {
 		t.Errorf("Ready: got %v, want ErrDiskLow", err)
+	}
+	if got := mustAppend(t, j, d, "id 1", content).Outcome; got != journal.Duplicate {
+		t.Errorf("a repeat: got %v, want duplicate", got)
+	}
+	if _, err := j.Append(t.Context(), d, "", content); !errors.Is(err, journal.ErrDiskLow) {
+		t.Errorf("the same content under no id: got %v, want ErrDiskLow", err)
 	}
 	d, content = push("two")
 	if _, err := j.Append(t.Context(), d, "id 2", content); !errors.Is(err, journal.ErrDiskLow) {
