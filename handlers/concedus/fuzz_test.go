@@ -64,10 +64,10 @@ func (s *sight) Records(_ context.Context, role string, fn func(string, handlers
 
 var received = time.Date(2026, 4, 14, 10, 0, 0, 0, time.UTC)
 
-func poller(t testing.TB, name string, a answers) handlers.Poller {
+func poller(t testing.TB, name string, network http.RoundTripper) handlers.Poller {
 	t.Helper()
 	source, err := concedus.Platform().Open("concedus", settings(t), handlers.Means{
-		Client: &http.Client{Transport: a}, Pseudonym: handlerstest.Pseudonym,
+		Client: &http.Client{Transport: network}, Pseudonym: handlerstest.Pseudonym,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -37,18 +37,22 @@ func open(name string, settings any, means handlers.Means) (handlers.Source, err
 		source.Warnings = append(source.Warnings, "poll.interval is below 10s: Concedus needs minutes for what it does, and may refuse to be asked that often")
 	}
 	var agent *handlers.Session
+	var accounts []account
+	var sessions []*handlers.Session
 	if s.Agent != nil {
 		agent = handlers.NewSession(means.Client, login(base, s.Agent.Username, s.Agent.Password.Value()))
 		l := &list{session: agent, endpoint: RoleAgentList, url: base + "/v2/compliance/contracts/states/open", pseudonym: means.Pseudonym}
+		accounts, sessions = append(accounts, account{"agent", l}), append(sessions, agent)
 		source.Pollers = append(source.Pollers, handlers.Poller{Name: RoleAgentList, Role: RoleAgentList, Interval: interval, Scan: l.scan})
 	}
-	for _, i := range s.Issuers {
+	for n, i := range s.Issuers {
 		l := &list{
 			session:  handlers.NewSession(means.Client, login(base, i.Username, i.Password.Value())),
 			endpoint: RoleIssuerList, owner: i.Owner,
 			url:       base + "/v2/product-owners/" + url.PathEscape(i.Owner) + "/contracts/states/open",
 			pseudonym: means.Pseudonym,
 		}
+		accounts, sessions = append(accounts, account{fmt.Sprintf("issuers[%d]", n), l}), append(sessions, l.session)
 		source.Pollers = append(source.Pollers, handlers.Poller{
 			Name: RoleIssuerList + "-" + i.Owner, Role: RoleIssuerList, Owner: i.Owner, Interval: interval, Scan: l.scan,
 		})
@@ -58,6 +62,7 @@ func open(name string, settings any, means handlers.Means) (handlers.Source, err
 	if agent == nil {
 		source.Warnings = append(source.Warnings, "agent is not set: nobody is asked for compliance statuses, so that what left an issuer's list stays undetermined")
 	}
+	source.Expires, source.Probe = handlers.FirstExpiry(sessions...), probe(accounts)
 	return source, nil
 }
 
