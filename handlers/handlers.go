@@ -86,6 +86,7 @@ type Source struct {
 	// Expires returns when the first of the source's tokens ends, as
 	// [Session.Expires] does. Nil if it has none. It is safe for concurrent use.
 	Expires func() time.Time
+	Probe   Probe // nil if there is no API to ask
 }
 
 // Push is the part of a source that receives.
