@@ -6,9 +6,13 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/seed75441868/postern/handlers"
 )
+
+// hasty is the interval below which a source is warned.
+const hasty = 10 * time.Second
 
 // open makes a source of settings. It reports everything that is wrong with
 // them at once.
@@ -32,6 +36,10 @@ func open(name string, settings any, means handlers.Means) (handlers.Source, err
 	}
 	session := handlers.NewSession(means.Client, signIn(base, s.API.Email, s.API.Password))
 	source := handlers.Source{Name: name, Platform: Name, Expires: session.Expires}
+	if s.Poll.Interval.Std() < hasty {
+		source.Warnings = append(source.Warnings, "poll.interval is below 10s: the platform limits rates, and may refuse to be asked that often")
+	}
+	var pollers []*poller
 	for _, token := range tokens {
 		p := &poller{
 			token:      token,
@@ -39,6 +47,7 @@ func open(name string, settings any, means handlers.Means) (handlers.Source, err
 			pseudonyms: newPseudonyms(means.Pseudonym),
 			base:       base + "/tokens/" + url.PathEscape(token),
 		}
+		pollers = append(pollers, p)
 		source.Pollers = append(source.Pollers, handlers.Poller{
 			Name:     "candidates-" + token,
 			Role:     RoleCandidates,
@@ -46,6 +55,7 @@ func open(name string, settings any, means handlers.Means) (handlers.Source, err
 			Scan:     p.scan,
 		})
 	}
+	source.Probe = probe(session, pollers)
 	return source, nil
 }
 
