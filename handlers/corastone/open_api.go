@@ -58,6 +58,10 @@ func (s *Settings) openAPI(source *handlers.Source, means handlers.Means) (warni
 	}
 	v := &visible{client: q.client, orgID: s.API.OrgID}
 	source.Expires = q.client.session.Expires
+	if len(s.API.Scopes) > 0 {
+		scopes = s.API.Scopes
+	}
+	source.Probe = q.client.probe(means, s.API.ClientID, s.API.ClientSecret.Value(), scopes)
 	source.History = q.history
 	source.Reconcile = s.Reconcile.settings(q.from)
 	source.Pollers = []handlers.Poller{
