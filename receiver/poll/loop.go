@@ -219,10 +219,14 @@ func (p *poller) refused(began time.Time, auth *handlers.AuthError) {
 	if !p.shared.refuse(p.spec.Owner, p.name) {
 		return
 	}
+	if !p.trouble.told {
+		p.trouble.since, p.trouble.refused = began, true
+	}
+	since := p.trouble.since
 	p.news.tell(p, schemas.PlatformAuthFailed, began, "", schemas.AuthFailure{
 		Platform: p.platform, Poller: p.name, Endpoint: auth.Endpoint, Code: int64(auth.Code),
 		Retry: schemas.FormatTime(auth.Until),
-	}, nil)
+	}, func(ctx context.Context) error { return p.noteTrouble(ctx, since) })
 }
 
 // retryAfter returns how long the platform wants not to be asked.

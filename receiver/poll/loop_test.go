@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -286,6 +287,22 @@ func TestARefusedLoginIsToldOnceForAllWhoUseIt(t *testing.T) {
 		time.Sleep(10 * time.Minute)
 		if told := m.bus.Published(schemas.StreamOps); len(told) < 2 {
 			t.Errorf("told %v, though it was accepted in between", told)
+		}
+	})
+}
+
+func TestARefusedLoginThatIsAcceptedAgainIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMachine(t, polltest.NewBus(), "one")
+		m.fail("list", &handlers.AuthError{Endpoint: "token", Code: 401, Until: time.Now().Add(5 * time.Minute)})
+		m.run(sources(m.poller("list", time.Minute)))
+		defer m.stop()
+		time.Sleep(time.Minute)
+		m.fail("list", nil)
+		time.Sleep(time.Hour)
+		told := m.bus.Published(schemas.StreamOps)
+		if len(told) != 2 || !strings.Contains(told[0], "auth_failed") || !strings.Contains(told[1], "poll_recovered") {
+			t.Errorf("told %v, want one auth_failed and one poll_recovered", told)
 		}
 	})
 }

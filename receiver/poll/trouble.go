@@ -87,12 +87,13 @@ type trouble struct {
 	since    time.Time // when the first scan began that failed
 	failures int       // in a row
 	told     bool
+	refused  bool // that the login is refused was told, which has an end as well
 }
 
 // failed notes a failure of the platform, and has it told in time.
 func (p *poller) failed(began time.Time, err error) {
 	t := &p.trouble
-	if t.failures == 0 && !t.told {
+	if t.failures == 0 && !t.told && !t.refused {
 		t.since = began
 	}
 	t.failures++
@@ -151,7 +152,7 @@ func reasonOf(err error) string {
 func (p *poller) recovered(began time.Time) {
 	t := p.trouble
 	p.trouble = trouble{}
-	if !t.told {
+	if !t.told && !t.refused {
 		return
 	}
 	data := schemas.PollRecovery{
