@@ -60,6 +60,7 @@ func withEverything(t *testing.T) *panel {
 				Sources: []ops.SourceStatus{{Name: "one", LastPush: &now}, {Name: "two"}},
 				Streams: []ops.StreamStatus{{Name: "S", FirstTime: &now, Consumers: []ops.ConsumerStatus{{Name: "c"}}}},
 				NATS:    ops.NATSStatus{Checks: []ops.CheckStatus{{Name: "x"}}},
+				Pollers: []ops.PollerStatus{{Name: "two/list", State: "waiting", LastRun: &now}},
 			}
 		}
 		c.Streams = func(context.Context) ([]ops.StreamStatus, error) { return []ops.StreamStatus{{Name: "S"}}, nil }

@@ -20,6 +20,7 @@ type Status struct {
 	NATS         NATSStatus          `json:"nats"`
 	Streams      []StreamStatus      `json:"streams"`
 	Certificates []CertificateStatus `json:"certificates"`
+	Pollers      []PollerStatus      `json:"pollers"`
 }
 
 // SourceStatus is how a source is.
