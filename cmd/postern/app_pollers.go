@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/seed75441868/postern/bus"
@@ -57,11 +58,11 @@ func (o pollers) List(context.Context) ([]ops.PollerStatus, error) {
 	if ps == nil {
 		return nil, errNotOpen
 	}
-	var list []ops.PollerStatus
+	list := []ops.PollerStatus{}
 	for _, s := range ps.List() {
 		status := ops.PollerStatus{
 			Name: s.Name, Interval: s.Interval.Seconds(), State: pollerState(s), Error: s.Error, Failures: s.Failures,
-			LastRun: moment(s.Last), LastSuccess: moment(s.LastSuccess), Next: moment(s.Next),
+			LastRun: timeOrNil(s.Last), LastSuccess: timeOrNil(s.LastSuccess), Next: timeOrNil(s.Next),
 		}
 		for _, suspicion := range s.Suspect {
 			status.Suspect = append(status.Suspect, ops.Suspicion(suspicion))
@@ -69,6 +70,36 @@ func (o pollers) List(context.Context) ([]ops.PollerStatus, error) {
 		list = append(list, status)
 	}
 	return list, nil
+}
+
+// wrongPollers returns what somebody should do about pollers.
+func wrongPollers(list []ops.PollerStatus) []concern {
+	var wrong []concern
+	for _, s := range list {
+		source, _, _ := strings.Cut(s.Name, "/")
+		say := func(todo, format string, args ...any) {
+			wrong = append(wrong, concern{source: source, text: s.Name + " " + fmt.Sprintf(format, args...), todo: todo})
+		}
+		switch s.State {
+		case "paused":
+			say("it goes on after `postern pollers resume "+s.Name+"`", "is paused")
+		case "suspect":
+			for _, suspicion := range s.Suspect {
+				say("if it is true, run `postern pollers accept "+s.Name+"`; it is believed after three scans that agree",
+					"saw %d of %d in a list and doesn't believe it", suspicion.Seen, suspicion.Known)
+			}
+		case "failing":
+			say("run `postern doctor`", "failed %s (%s)", times(s.Failures), s.Error)
+		}
+	}
+	return wrong
+}
+
+func times(n int) string {
+	if n == 1 {
+		return "once"
+	}
+	return fmt.Sprintf("%d times in a row", n)
 }
 
 // pollerState says in a word how a poller is: what somebody should look at
@@ -87,13 +118,6 @@ func pollerState(s poll.Status) string {
 		return "scanning"
 	}
 	return "waiting"
-}
-
-func moment(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
-	}
-	return &t
 }
 
 // Act implements [ops.Pollers].

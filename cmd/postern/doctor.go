@@ -18,8 +18,8 @@ func doctorCommand(p *process) *cobra.Command {
 		Short: "Looks for what is wrong, or soon will be",
 		Long: `Looks for what is wrong, or soon will be, a line each: ok, warn or fail, and what
 to do. It reads the configuration, looks at files, disk, certificates and the
-clock, asks the receiver if it runs, and connects to an external NATS. It
-changes nothing.
+clock, asks the receiver if it runs, logs in to the API of each platform that has
+one, and connects to an external NATS. It changes nothing.
 
 A configuration that can't be used is reported as by config check, with exit
 code 3. Exit code: 0, or 1 if anything fails.`,
@@ -87,6 +87,7 @@ func (d *doctor) examine(ctx context.Context, ops string) {
 	d.listeners()
 	d.certificates()
 	d.sources()
+	d.platforms(ctx)
 	d.keys()
 	d.modes()
 	d.disk()

@@ -21,13 +21,14 @@ type running struct {
 	ready   bool
 	wrong   []string // lines of readyz that are not well
 	sources []ops.Source
+	pollers []ops.PollerStatus
 }
 
 // receiver asks the receiver how it is; nil if none answers.
-func (d *doctor) receiver(ctx context.Context, ops string) *running {
+func (d *doctor) receiver(ctx context.Context, address string) *running {
 	base, trust, err := reach(d.cfg.Ops.Listen, d.cfg.Ops.TLS)
-	if ops != "" {
-		base, trust = strings.TrimSuffix(ops, "/"), nil
+	if address != "" {
+		base, trust = strings.TrimSuffix(address, "/"), nil
 	} else if err != nil {
 		d.fail("receiver", "", "can't be asked: %s", firstLine(err))
 		return nil
@@ -61,7 +62,14 @@ func (d *doctor) receiver(ctx context.Context, ops string) *running {
 			}
 		}
 	}
-	r.sources = d.runningSources(ctx, client, base)
+	var sources ops.SourceList
+	if d.asks(ctx, client, base+"/api/v1/sources", &sources) {
+		r.sources = sources.Sources
+	}
+	var pollers pollerList
+	if d.asks(ctx, client, base+"/api/v1/pollers", &pollers) {
+		r.pollers = pollers.Pollers
+	}
 	if r.ready {
 		d.ok("receiver", "runs and accepts pushes")
 	} else {
@@ -127,6 +135,10 @@ func (d *doctor) lastPush(source string) {
 		d.warn(name, "see whether the platform's subscription is there still", "the last push arrived %s ago", ago)
 	} else {
 		d.ok(name, "the last push arrived %s ago", max(ago, 0))
+	}
+	if n := d.running.metrics[fmt.Sprintf("postern_deliveries_total{channel=\"push\",outcome=\"unverifiable\",source=%q}", source)]; n > 0 {
+		d.warn(name, "see `postern rejected list`: a blank SigningCertURL can't be checked with signature: required, only with signature: pinned; else see whether outbound leads to sns.<region>.amazonaws.com",
+			"since the receiver started, %d of the pushes that came could not be checked", int(n))
 	}
 	skew := time.Duration(d.running.metrics["postern_push_clock_skew_seconds"+labels] * float64(time.Second)).Round(time.Millisecond)
 	switch {

@@ -7,33 +7,31 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/go-json-experiment/json"
 
-	"github.com/seed75441868/postern/receiver/ops"
+	"github.com/seed75441868/postern/handlers"
 )
 
-// runningSources asks the receiver for its sources, with the token of its
-// data_dir if that can be read: off loopback it answers nobody else. Without an
-// answer there are none.
-func (d *doctor) runningSources(ctx context.Context, client *http.Client, base string) []ops.Source {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/api/v1/sources", nil)
+// asks asks the API of the receiver, with the token of its data_dir if that can
+// be read: off loopback it answers nobody else. It reports whether there was an
+// answer.
+func (d *doctor) asks(ctx context.Context, client *http.Client, url string, answer any) bool {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return nil
+		return false
 	}
 	if token, err := os.ReadFile(filepath.Join(string(d.cfg.DataDir), opsTokenFile)); err == nil {
 		req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
 	}
 	res, err := client.Do(req)
 	if err != nil {
-		return nil
+		return false
 	}
 	defer res.Body.Close()
-	var list ops.SourceList
-	if res.StatusCode != http.StatusOK || json.UnmarshalRead(io.LimitReader(res.Body, 16<<20), &list) != nil {
-		return nil
-	}
-	return list.Sources
+	return res.StatusCode == http.StatusOK && json.UnmarshalRead(io.LimitReader(res.Body, 16<<20), answer) == nil
 }
 
 // subscriptions tells what somebody should do about a source's subscriptions.
@@ -47,6 +45,43 @@ func (d *doctor) subscriptions(source string) {
 		case c.dead:
 			d.fail("sources."+source, c.todo, "%s", c.text)
 		default:
+			d.warn("sources."+source, c.todo, "%s", c.text)
+		}
+	}
+}
+
+// probePatience is how long all that is asked of one platform may take.
+const probePatience = time.Minute
+
+// platforms asks the API of each source what it needs there, all at once.
+func (d *doctor) platforms(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, probePatience)
+	defer cancel()
+	found := make([][]handlers.Finding, len(d.cfg.Sources))
+	var asking sync.WaitGroup
+	for i, s := range d.cfg.Sources {
+		if s.Opened.Probe != nil {
+			asking.Go(func() { found[i] = s.Opened.Probe(ctx) })
+		}
+	}
+	asking.Wait()
+	for i, s := range d.cfg.Sources {
+		for _, f := range found[i] {
+			d.findings = append(d.findings, finding{
+				Name: join(join("sources", s.Name), f.Setting), Status: string(f.Grade), Text: f.Text, Todo: f.Todo,
+			})
+		}
+		d.polled(s.Name)
+	}
+}
+
+// polled tells what the receiver says of the pollers of a source.
+func (d *doctor) polled(source string) {
+	if d.running == nil {
+		return
+	}
+	for _, c := range wrongPollers(d.running.pollers) {
+		if c.source == source {
 			d.warn("sources."+source, c.todo, "%s", c.text)
 		}
 	}

@@ -38,6 +38,11 @@ is absent from now on. Without that it is believed after three scans that agree.
 	return cmd
 }
 
+// pollerList is the answer to GET /api/v1/pollers.
+type pollerList struct {
+	Pollers []ops.PollerStatus `json:"pollers"`
+}
+
 func pollersListCommand(p *process) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "list",
@@ -51,9 +56,7 @@ func pollersListCommand(p *process) *cobra.Command {
 		if err := checkOutput(*output); err != nil {
 			return err
 		}
-		var list struct {
-			Pollers []ops.PollerStatus `json:"pollers"`
-		}
+		var list pollerList
 		err := remote.call(cmd.Context(), p, http.MethodGet, "/api/v1/pollers", "", &list)
 		if err != nil {
 			return err

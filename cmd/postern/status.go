@@ -17,8 +17,8 @@ func statusCommand(p *process) *cobra.Command {
 		Use:   "status",
 		Short: "Shows how a running postern is, on one screen",
 		Long: `Shows how a running postern is, on one screen: its sources and when they pushed
-last, what waits in the journal, what is in quarantine, the streams and their
-consumers, certificates; and what is wrong, with what to do next.
+last, what waits in the journal, what is in quarantine, the pollers, the streams
+and their consumers, certificates; and what is wrong, with what to do next.
 
 Exit code: 1 if something is wrong.`,
 		Example: "  postern status\n  postern status --ops https://postern.example:8081 --token-file token -o json",
@@ -76,6 +76,13 @@ func printStatus(w io.Writer, s ops.Status, now time.Time) {
 	row(w, "nats", connected)
 	countRows(w, "quarantine", s.Quarantine)
 	countRows(w, "refused, last hour", s.Rejected)
+	for _, c := range s.Pollers {
+		last := "never"
+		if c.LastSuccess != nil {
+			last = ago(*c.LastSuccess, now)
+		}
+		row(w, "poller "+c.Name, c.State, last)
+	}
 	for _, c := range s.Certificates {
 		row(w, "certificate", c.Source+" "+c.Name, "ends "+c.Expires.Format(time.DateOnly))
 	}

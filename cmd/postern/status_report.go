@@ -78,6 +78,7 @@ func timeOrNil(t time.Time) *time.Time {
 func (a *app) status(ctx context.Context) ops.Status {
 	told := a.gathered()
 	s := ops.Status{Journal: a.journalStatus(told), Certificates: certificatesOf(told)}
+	s.Pollers, _ = pollers{a}.List(ctx) // it fails until the bus is open, which shows below
 	for _, src := range a.now.Load().Sources {
 		s.Sources = append(s.Sources, ops.SourceStatus{
 			Name: src.Name, Platform: src.Platform.Name, Pushes: src.Opened.Push != nil, LastPush: a.lastPush(ctx, told, src.Name),
@@ -97,6 +98,9 @@ func (a *app) status(ctx context.Context) ops.Status {
 		a.busStatus(ctx, b, &s)
 	}
 	s.Wrong = append(s.Wrong, wrongWith(s, told, time.Now())...)
+	for _, c := range wrongPollers(s.Pollers) {
+		s.Wrong = append(s.Wrong, c.text+": "+c.todo)
+	}
 	sources, _ := a.subscriptions.list(ctx, told) // it fails until the bus is open and read, which shows above
 	for _, c := range concerns(sources) {
 		s.Wrong = append(s.Wrong, c.source+": "+c.text+": "+c.todo)
@@ -147,9 +151,9 @@ func counts(m map[[2]string]int) []ops.Count {
 }
 
 // lastPush returns when the last authentic push came that is known of: since
-// the start, or the last one that is on the bus.
+// the start, or if nothing else came after it.
 func (a *app) lastPush(ctx context.Context, told metrics, source string) *time.Time {
-	if at, ok := told.value("postern_push_last_received_timestamp_seconds", source); ok {
+	if at, ok := told.value("postern_push_last_received_timestamp_seconds", source); ok && at > 0 {
 		return timeOrNil(time.UnixMilli(int64(at * 1000)))
 	}
 	b := a.bus.Load()
@@ -162,8 +166,9 @@ func (a *app) lastPush(ctx context.Context, told metrics, source string) *time.T
 	if err != nil {
 		return nil
 	}
-	at, err := time.Parse(time.RFC3339, recordOf(m).Received)
-	if err != nil {
+	r := recordOf(m)
+	at, err := time.Parse(time.RFC3339, r.Received)
+	if err != nil || r.Channel != string(schemas.ChannelPush) {
 		return nil
 	}
 	return &at

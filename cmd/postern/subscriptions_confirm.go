@@ -70,7 +70,13 @@ func (s *subscriptions) run(ctx context.Context, b *bus.Bus) {
 		s.confirmDue(ctx, b)
 		if now := time.Now(); now.Sub(forgot) > forgetEvery {
 			forgot = now
-			s.forget(now, func(source string) time.Time { return s.app.lastPushed(ctx, b, source) })
+			told := s.app.gathered()
+			s.forget(now, func(source string) time.Time {
+				if at := s.app.lastPush(ctx, told, source); at != nil {
+					return *at
+				}
+				return time.Time{}
+			})
 		}
 		select {
 		case <-ctx.Done():

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/seed75441868/postern/bus"
 	"github.com/seed75441868/postern/receiver/ops"
 	"github.com/seed75441868/postern/schemas"
 )
@@ -25,6 +24,10 @@ func (s *subscriptions) list(ctx context.Context, told metrics) ([]ops.Source, e
 	list := []ops.Source{}
 	for _, src := range s.app.now.Load().Sources {
 		out := ops.Source{Name: src.Name, Platform: src.Platform.Name, Pollers: []string{}}
+		for _, p := range src.Opened.Pollers {
+			out.Pollers = append(out.Pollers, src.Name+"/"+p.Name)
+		}
+		slices.Sort(out.Pollers)
 		if push := src.Opened.Push; push != nil {
 			waiting, ended, ready := s.of(src.Name)
 			if !ready {
@@ -110,26 +113,7 @@ func (s *subscriptions) source(name string) (*Source, error) {
 	return nil, ops.ErrNoSource
 }
 
-// lastPushed returns when a source pushed last, zero if that is not known.
-func (a *app) lastPushed(ctx context.Context, b *bus.Bus, source string) time.Time {
-	if at, ok := a.gathered().value("postern_push_last_received_timestamp_seconds", source); ok && at > 0 {
-		return time.UnixMilli(int64(at * 1000))
-	}
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	m, err := b.Last(ctx, schemas.StreamRaw, schemas.StreamRaw.Prefix()+"."+source)
-	if err != nil {
-		return time.Time{}
-	}
-	r := recordOf(m)
-	at, err := time.Parse(time.RFC3339, r.Received)
-	if err != nil || r.Channel != string(schemas.ChannelPush) {
-		return time.Time{}
-	}
-	return at
-}
-
-// concern is what somebody should do about a source's subscriptions.
+// concern is what somebody should do about a source's subscriptions or pollers.
 type concern struct {
 	source     string
 	text, todo string
