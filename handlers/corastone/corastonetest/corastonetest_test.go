@@ -46,6 +46,16 @@ type receiver struct {
 
 func newReceiver(t *testing.T) *receiver {
 	t.Helper()
+	source, err := corastone.Platform().Open("corastone", pushed(t), handlers.Means{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &receiver{webhook: source.Push.Webhook, seen: map[string]bool{}}
+}
+
+// pushed are the settings of a source that the shared signer may push to.
+func pushed(t *testing.T) *corastone.Settings {
+	t.Helper()
 	signer, err := corastonetest.Shared()
 	if err != nil {
 		t.Fatal(err)
@@ -55,11 +65,7 @@ func newReceiver(t *testing.T) *receiver {
 	s.Push.Topics = []string{corastonetest.Topic}
 	s.Push.Signature = corastone.SignaturePinned
 	s.Push.Certificates = []handlers.File{{Path: "sns.pem", Contents: []handlers.Contents{{Path: "sns.pem", Data: signer.Certificate()}}}}
-	source, err := corastone.Platform().Open("corastone", s, handlers.Means{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &receiver{webhook: source.Push.Webhook, seen: map[string]bool{}}
+	return s
 }
 
 func (rc *receiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {

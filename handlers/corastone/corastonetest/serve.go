@@ -61,9 +61,10 @@ type read struct {
 	answer   func(*Ledger, *query) any
 }
 
-// reads are the paths that are served, with the limits of the guide. Those of
-// histories, but not that of pending assignments, are named in the way of
-// documented ones; the guide gives neither their limit.
+// reads returns the paths that are served, with the limits of the guide. The
+// paths of both histories and of pending assignments are inferred from those of
+// others, and so are the limits of what it gives none for: the asset history,
+// pending assignments and comments.
 func reads() map[string]read {
 	return map[string]read{
 		"/external/v1/sequencer":                       {EndpointSequencer, "readSequencer", 100, (*Ledger).readSequence},
