@@ -199,7 +199,6 @@ func TestRefusalsHaveTheirDocumentedCodes(t *testing.T) {
 	if err := errors.Join(opened, completed, approved, l.SetRestricted(other, true)); err != nil {
 		t.Fatal(err)
 	}
-	did := func(_ corastonetest.Receipt, err error) error { return err }
 	for name, c := range map[string]struct {
 		err    error
 		code   string
