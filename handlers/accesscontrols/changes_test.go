@@ -330,6 +330,10 @@ func TestGrantsThatCannotBeReadAreNotRevoked(t *testing.T) {
 	w.silent(t)
 	w.platform.Allow(id, "grants") // from now on by search
 	w.silent(t)
+	w.platform.Forbid(id, "grants")
+	w.silent(t)
+	w.platform.Allow(id, "grants")
+	w.silent(t)
 	w.platform.Allow(id, "admin")
 	w.silent(t)
 }

@@ -49,7 +49,7 @@ func TestNobodyHearsOfUsersAndSecrets(t *testing.T) {
 			}
 			listen(w.round(t))
 			for i, c := range planted {
-				if name != "full" && i%3 > 0 {
+				if at := map[string]int{"full": 0, "user": 1, "shared": 2}[name]; i%3 != at && i < 10 {
 					continue // the views differ in rules, and in little else
 				}
 				user := c.Text
@@ -74,7 +74,7 @@ func TestNobodyHearsOfUsersAndSecrets(t *testing.T) {
 				w.platform.Touch(id, user)
 				w.platform.Grant(id, accesscontrolstest.Grant{ByFirmID: "1", ToFirmID: "2", AccessType: "x." + user})
 				events := w.round(t)
-				if len(events) == 0 && i == 0 {
+				if len(events) == 0 && i < 3 {
 					t.Error("told nothing")
 				}
 				listen(events)

@@ -29,7 +29,7 @@ func newClient(t *testing.T) *client {
 		ClientID: "api", ClientSecret: "secret", Now: func() time.Time { return c.now },
 	})
 	c.Server = httptest.NewServer(c.Platform)
-	t.Cleanup(c.Server.Close)
+	t.Cleanup(c.Close)
 	return c
 }
 
