@@ -53,6 +53,7 @@ type app struct {
 	triage   *triage
 	ops      *ops.Server
 	bus      atomic.Pointer[bus.Bus]      // nil until it is open
+	keyed    atomic.Pointer[keyedBus]     // the same, nil until then
 	relaying atomic.Pointer[relay.Relay]  // nil until then, too
 	pollers  atomic.Pointer[poll.Pollers] // nil until then, too
 
@@ -224,6 +225,8 @@ func (a *app) relay(ctx, polling context.Context, opened chan<- *relay.Relay) er
 	if err != nil {
 		return nil // only ctx ends it
 	}
+	keyed := newKeyedBus(b, a.keys, a.cfg.NATS.URL != "")
+	a.keyed.Store(keyed)
 	a.bus.Store(b)
 	close(a.opened)
 	a.busMetrics.set(b.Collector())
@@ -239,17 +242,30 @@ func (a *app) relay(ctx, polling context.Context, opened chan<- *relay.Relay) er
 		trimAfter = a.cfg.NATS.TrimAfter.Std()
 	}
 	var carrying sync.WaitGroup
-	carrying.Go(func() { a.refusals.Run(ctx, b) })
-	carrying.Go(func() { a.subscriptions.run(ctx, b) })
+	// Nothing is sealed or named with keys that are not the other receivers'.
+	carrying.Go(func() {
+		if keyed.wait(ctx) {
+			a.refusals.Run(ctx, b)
+		}
+	})
+	carrying.Go(func() {
+		if keyed.wait(ctx) {
+			a.subscriptions.run(ctx, b)
+		}
+	})
 	defer carrying.Wait()
 	r := relay.New(relay.Config{
-		Journal: a.journal, Bus: b, Keys: a.keys, Normalize: normalize, TrimAfter: trimAfter, Sources: a.sourceNames(),
+		Journal: a.journal, Bus: keyed, Keys: a.keys, Normalize: normalize, TrimAfter: trimAfter, Sources: a.sourceNames(),
 		Released: a.triage.settled, Registerer: a.registry, Log: a.log,
 	})
 	a.relaying.Store(r)
 	a.expect() // a reload may have been faster
 	opened <- r
-	carrying.Go(func() { a.poll(polling, b, r) })
+	carrying.Go(func() {
+		if keyed.wait(polling) {
+			a.poll(polling, b, r)
+		}
+	})
 	return r.Run(ctx)
 }
 

@@ -85,6 +85,9 @@ func (a *app) degraded(ctx context.Context) []ops.Check {
 		}
 		checks = append(checks, check)
 	}
+	if keyed := a.keyed.Load(); keyed.shared {
+		checks = append(checks, ops.Check{Name: "keys", Err: keyed.wrong()})
+	}
 	return checks
 }
 

@@ -173,12 +173,18 @@ func (d *doctor) nats(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	reports, err := d.streams(ctx)
+	b, err := d.bus(ctx)
+	var reports []bus.StreamReport
+	if err == nil {
+		defer b.Close()
+		reports, err = b.Streams(ctx)
+	}
 	if err != nil {
 		d.fail("nats", "check nats.url, its credentials, and that the streams exist: the receiver creates them at its start", "%s", firstLine(err))
 		return
 	}
 	d.ok("nats", "%s answers and has all streams", d.cfg.NATS.URL)
+	d.sharedKeys(ctx, b)
 	d.warn("nats", "see that `jetstream { sync_interval: always }` stands in the configuration of every server; until then nats.trim_after covers what a server forgets",
 		"whether it syncs before it acknowledges can't be seen without its system account")
 	for _, r := range reports {
@@ -192,8 +198,43 @@ func (d *doctor) nats(ctx context.Context) {
 	}
 }
 
-// streams asks an external NATS for the streams.
-func (d *doctor) streams(ctx context.Context) ([]bus.StreamReport, error) {
+// sharedKeys looks whether our keys are those of the other receivers.
+func (d *doctor) sharedKeys(ctx context.Context, b *bus.Bus) {
+	recorded, revision, err := recordedKeys(ctx, b)
+	switch {
+	case err != nil:
+		d.fail("keys", "the relay waits until that is right", "%s", firstLine(err))
+		return
+	case revision == 0:
+		return // the first receiver that starts records its own
+	}
+	known, err := d.cfg.keyConfig(nil).List()
+	if err != nil {
+		return // keys has said it
+	}
+	var own sharedKeys
+	opens := map[string]bool{}
+	for _, k := range known {
+		switch {
+		case k.Where == "":
+		case k.Use == "pseudonym":
+			own.Pseudonym = k.Fingerprint
+		default:
+			opens[k.Fingerprint] = true
+			if k.First {
+				own.Seal = k.Fingerprint
+			}
+		}
+	}
+	if err := own.differ(recorded, func(fingerprint string) bool { return opens[fingerprint] }); err != nil {
+		d.fail("keys", "until then pushes are accepted and wait in the journal", "%s", firstLine(err))
+		return
+	}
+	d.ok("keys", "they are those of the other receivers on this NATS")
+}
+
+// bus connects to an external NATS.
+func (d *doctor) bus(ctx context.Context) (*bus.Bus, error) {
 	c, err := (&app{cfg: d.cfg}).busConfig()
 	if err != nil {
 		return nil, err
@@ -202,15 +243,14 @@ func (d *doctor) streams(ctx context.Context) ([]bus.StreamReport, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer b.Close()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for b.Epoch() == 0 {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return nil, fmt.Errorf("%s lets nobody in, or nobody is there", d.cfg.NATS.URL)
+			return nil, errors.Join(fmt.Errorf("%s lets nobody in, or nobody is there", d.cfg.NATS.URL), b.Close())
 		}
 	}
-	return b.Streams(ctx)
+	return b, nil
 }

@@ -205,6 +205,16 @@ func (k *Keyring) GoString() string { return k.String() }
 // about the key.
 func (k *Keyring) Fingerprint() string { return k.first.String() }
 
+// Opens reports whether what the key with this fingerprint sealed can be opened.
+func (k *Keyring) Opens(fingerprint string) bool {
+	for own := range k.keys {
+		if own.String() == fingerprint {
+			return true
+		}
+	}
+	return false
+}
+
 // PseudonymKey is the HMAC-SHA-256 key of all hashes of personal values.
 func (k *Keyring) PseudonymKey() [32]byte { return k.pseudonym }
 
