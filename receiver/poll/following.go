@@ -154,10 +154,10 @@ func (f *following) handle(ctx context.Context, w *work) {
 	how, err := f.follow(ctx, w)
 	rest()
 	f.cfg.Metrics.follow.counted(f.source, how)
-	switch {
-	case how == resultSuccess || how == resultGivenUp:
+	switch how {
+	case resultSuccess, resultGivenUp:
 		f.done(ctx, w)
-	case how == resultCanceled:
+	case resultCanceled:
 		f.later(w, 0)
 	default:
 		wait := f.delay(w, how, err)
