@@ -55,6 +55,9 @@ func withEverything(t *testing.T) *panel {
 		c.Tail = func(_ context.Context, _ ops.TailQuery, fn func(ops.TailEvent) error) error {
 			return fn(ops.TailEvent{Sequence: 1, Subject: "postern.events.x", Event: []byte(`{"id":"x"}`)})
 		}
+		c.Reconcile = func(_ context.Context, _ string, _ ops.ReconcileQuery, progress func(ops.Reconciled) error) error {
+			return progress(ops.Reconciled{From: now, To: now, At: &now, Complete: true})
+		}
 		c.Status = func(context.Context) ops.Status {
 			return ops.Status{
 				Sources: []ops.SourceStatus{{Name: "one", LastPush: &now}, {Name: "two"}},

@@ -146,6 +146,20 @@ var operations = map[string]operation{
 		problems:   map[int]string{400: cantRead, 404: "There is no such source, or nothing waits.", 503: busAway},
 	},
 
+	"POST /api/v1/sources/{name}/reconcile": {
+		summary: "Compares a platform with the bus and has told what is missing: a line now and then with what was found, the last one complete or with an error.",
+		more:    "It is told on POSTERN_OPS in the name of the token. Who hangs up ends it; it is safe to repeat.",
+		role:    ops.RoleOperator, media: "application/x-ndjson", answer: ops.Reconciled{},
+		parameters: []parameter{
+			{"name", "The name of the source.", source.schema, "corastone"},
+			{"since", "Compare since then: a duration like 72h or 2d, or a time.", text, "72h"},
+			{"until", "Compare until then; a few minutes ago if nothing is said.", text, "1h"},
+			{"dry_run", "Only count what is missing.", flag, "true"},
+			{"accept_repeats", "Compare also what is older than the bus keeps, and tell it again.", flag, "false"},
+		},
+		problems: map[int]string{400: cantRead, 404: "There is no such source.", 409: "It can't be compared.", 503: busAway},
+	},
+
 	"GET /api/v1/pollers": {
 		summary: "The pollers, and how they are.", role: ops.RoleViewer,
 		answer: struct {

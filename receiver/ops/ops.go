@@ -52,12 +52,13 @@ type Config struct {
 	Registerer prometheus.Registerer // counts scrapes; may be nil
 	Schemas    fs.FS                 // has <type>.v1.json at its top
 	Tail       Tail
-	Reload     Reload  // nil: there is nothing to read again
-	Backup     Backup  // nil: there is nothing to copy
-	Triage     Triage  // nil: there is nothing to look at
-	Events     Events  // nil: there is nothing to be found
-	Pollers    Pollers // nil: nothing is polled
-	Sources    Sources // nil: there is nothing to ask about
+	Reload     Reload    // nil: there is nothing to read again
+	Backup     Backup    // nil: there is nothing to copy
+	Triage     Triage    // nil: there is nothing to look at
+	Events     Events    // nil: there is nothing to be found
+	Pollers    Pollers   // nil: nothing is polled
+	Reconcile  Reconcile // nil: nothing is compared
+	Sources    Sources   // nil: there is nothing to ask about
 	Status     func(context.Context) Status
 	Streams    func(context.Context) ([]StreamStatus, error)
 	Version    Version
@@ -154,6 +155,9 @@ func (s *Server) routes() *echo.Echo {
 	}
 	if s.cfg.Pollers != nil {
 		s.pollerRoutes(e)
+	}
+	if s.cfg.Reconcile != nil {
+		e.POST("/api/v1/sources/:name/reconcile", s.reconcile, s.Require(RoleOperator))
 	}
 	if s.cfg.Sources != nil {
 		s.sourceRoutes(e)

@@ -161,8 +161,8 @@ func (s *stream) begin() {
 	s.response.WriteHeader(http.StatusOK)
 }
 
-func (s *stream) write(e TailEvent) error {
-	line, err := json.Marshal(e, jsontext.Multiline(false))
+func (s *stream) write(e any) error {
+	line, err := json.Marshal(e, jsontext.Multiline(false), json.Deterministic(true))
 	if err != nil {
 		return err
 	}
