@@ -20,7 +20,6 @@ import (
 	"github.com/seed75441868/postern/receiver/ingress"
 	"github.com/seed75441868/postern/receiver/journal"
 	"github.com/seed75441868/postern/receiver/ops"
-	"github.com/seed75441868/postern/receiver/poll"
 	"github.com/seed75441868/postern/receiver/relay"
 )
 
@@ -52,10 +51,10 @@ type app struct {
 	refusals *relay.Refusals
 	triage   *triage
 	ops      *ops.Server
-	bus      atomic.Pointer[bus.Bus]      // nil until it is open
-	keyed    atomic.Pointer[keyedBus]     // the same, nil until then
-	relaying atomic.Pointer[relay.Relay]  // nil until then, too
-	pollers  atomic.Pointer[poll.Pollers] // nil until then, too
+	bus      atomic.Pointer[bus.Bus]     // nil until it is open
+	keyed    atomic.Pointer[keyedBus]    // the same, nil until then
+	relaying atomic.Pointer[relay.Relay] // nil until then, too
+	asking   atomic.Pointer[asking]      // nil until it asks
 
 	subscriptions *subscriptions
 
@@ -260,10 +259,11 @@ func (a *app) relay(ctx, polling context.Context, opened chan<- *relay.Relay) er
 	})
 	a.relaying.Store(r)
 	a.expect() // a reload may have been faster
+	asking := a.newAsking(b, r, normalize)
 	opened <- r
 	carrying.Go(func() {
 		if keyed.wait(polling) {
-			a.poll(polling, b, r)
+			a.ask(polling, b, asking)
 		}
 	})
 	return r.Run(ctx)

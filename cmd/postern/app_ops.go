@@ -35,6 +35,7 @@ func (a *app) openOps() error {
 		Triage:     a.triage,
 		Events:     finder{a.triage},
 		Pollers:    pollers{a},
+		Reconcile:  a.reconcile,
 		Sources:    a.subscriptions,
 		Status:     a.status,
 		Streams:    a.streams,

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/seed75441868/postern/bus"
@@ -16,19 +17,54 @@ import (
 	"github.com/seed75441868/postern/schemas"
 )
 
-// poll polls the sources until ctx ends, and then gives back the leases.
-func (a *app) poll(ctx context.Context, b *bus.Bus, r *relay.Relay) {
+// asking is all that asks platforms.
+type asking struct {
+	pollers    *poll.Pollers
+	followUps  *poll.FollowUps
+	reconciler *poll.Reconciler
+}
+
+// newAsking returns what asks nobody yet. Where a source was never followed up
+// it begins with what is told from now on, so it comes before the relay runs.
+func (a *app) newAsking(b *bus.Bus, r *relay.Relay, normalize map[string]func(handlers.Delivery) (handlers.Output, error)) *asking {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown"
 	}
-	ps := poll.New(poll.Config{
+	config := poll.Config{
 		Journal: a.journal, Relay: r, Bus: b,
 		Seal: a.keys.Seal, Open: a.keys.Open, Pseudonym: a.cfg.outside.pseudonym,
 		Holder:  fmt.Sprintf("%s/%d", host, os.Getpid()),
 		Metrics: a.cfg.outside.metrics, Log: a.log,
-	})
-	a.pollers.Store(ps)
+	}
+	return &asking{
+		pollers:   poll.New(config),
+		followUps: poll.NewFollowUps(config, consumer(b)),
+		reconciler: poll.NewReconciler(poll.ReconcilerConfig{
+			Config: config, Normalize: normalize, Index: a.journal.Index(),
+			Retention: a.cfg.NATS.Retention.Events.Age.Std(),
+		}),
+	}
+}
+
+// update makes the sources those that are asked.
+func (k *asking) update(sources []handlers.Source) {
+	k.pollers.Update(sources)
+	k.followUps.Update(sources)
+	k.reconciler.Update(sources)
+}
+
+// consumer returns how follow-ups hear of events.
+func consumer(b *bus.Bus) poll.Consume {
+	return func(ctx context.Context, c poll.Consumption, fn func(poll.Message)) error {
+		return b.Consume(ctx, bus.ConsumeOptions(c), func(m bus.Consumed) {
+			fn(poll.Message{Seq: m.Seq, Header: m.Header, Data: m.Data, Deliveries: m.Deliveries, Reply: m})
+		})
+	}
+}
+
+// ask asks the platforms until ctx ends, and then gives back the leases.
+func (a *app) ask(ctx context.Context, b *bus.Bus, k *asking) {
 	// Nothing is known of entities before there are buckets.
 	for ctx.Err() == nil && b.Prepare(ctx) != nil {
 		select {
@@ -36,7 +72,13 @@ func (a *app) poll(ctx context.Context, b *bus.Bus, r *relay.Relay) {
 		case <-time.After(time.Second):
 		}
 	}
-	_ = ps.Run(ctx, a.openedSources()) // only ctx ends it
+	a.asking.Store(k)
+	sources := a.openedSources()
+	var all sync.WaitGroup
+	for _, run := range []func(context.Context, []handlers.Source) error{k.pollers.Run, k.followUps.Run, k.reconciler.Run} {
+		all.Go(func() { _ = run(ctx, sources) }) // only ctx ends it
+	}
+	all.Wait()
 }
 
 // openedSources are the sources in force.
@@ -54,12 +96,12 @@ type pollers struct{ app *app }
 
 // List implements [ops.Pollers].
 func (o pollers) List(context.Context) ([]ops.PollerStatus, error) {
-	ps := o.app.pollers.Load()
-	if ps == nil {
+	k := o.app.asking.Load()
+	if k == nil {
 		return nil, errNotOpen
 	}
 	list := []ops.PollerStatus{}
-	for _, s := range ps.List() {
+	for _, s := range k.pollers.List() {
 		status := ops.PollerStatus{
 			Name: s.Name, Interval: s.Interval.Seconds(), State: pollerState(s), Error: s.Error, Failures: s.Failures,
 			LastRun: timeOrNil(s.Last), LastSuccess: timeOrNil(s.LastSuccess), Next: timeOrNil(s.Next),
@@ -122,22 +164,22 @@ func pollerState(s poll.Status) string {
 
 // Act implements [ops.Pollers].
 func (o pollers) Act(ctx context.Context, actor, name string, verb ops.PollerVerb) error {
-	ps := o.app.pollers.Load()
-	if ps == nil {
+	k := o.app.asking.Load()
+	if k == nil {
 		return errNotOpen
 	}
 	var err error
 	var told schemas.Type
 	switch verb {
 	case ops.PollerRun:
-		told, err = schemas.OperatorPollerRun, ps.RunNow(ctx, name)
+		told, err = schemas.OperatorPollerRun, k.pollers.RunNow(ctx, name)
 	case ops.PollerPause:
-		told, err = schemas.OperatorPollerPaused, ps.Pause(ctx, name)
+		told, err = schemas.OperatorPollerPaused, k.pollers.Pause(ctx, name)
 	case ops.PollerResume:
-		told, err = schemas.OperatorPollerResumed, ps.Resume(ctx, name)
+		told, err = schemas.OperatorPollerResumed, k.pollers.Resume(ctx, name)
 	case ops.PollerAccept:
 		told = schemas.OperatorScanAccepted
-		_, err = ps.Accept(name)
+		_, err = k.pollers.Accept(name)
 	}
 	var upstream *handlers.UpstreamError
 	var auth *handlers.AuthError

@@ -190,8 +190,8 @@ func (r *reloader) take(next *Config) ops.Reloaded {
 	}
 	r.app.now.Store(next)
 	r.app.expect()
-	if ps := r.app.pollers.Load(); ps != nil {
-		ps.Update(r.app.openedSources())
+	if k := r.app.asking.Load(); k != nil {
+		k.update(r.app.openedSources())
 	}
 	return done
 }
