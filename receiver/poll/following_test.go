@@ -109,27 +109,53 @@ func TestAnAnswerWhoseAcknowledgementIsLostIsToldOnce(t *testing.T) {
 func TestAPlatformThatWantsToRestIsLeftAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := follow(t, 72*time.Hour, func(f *followed, e handlers.ToldEvent, _ handlers.Scan, _ bool) error {
-			switch {
-			case e.Key == "busy" && f.tried("busy") == 1:
+			if e.Key == "busy" && f.tried("busy") == 1 {
 				return &handlers.UpstreamError{Endpoint: "history", Code: 429, RetryAfter: 20 * time.Minute}
-			case e.Key == "auth" && f.tried("auth") == 1:
+			}
+			return nil
+		})
+		defer f.stop()
+		f.process("busy")
+		pass(time.Second)
+		f.process("other")
+		pass(time.Hour)
+		for _, key := range []string{"busy", "other"} {
+			tries := f.triedAt(key)
+			if last := tries[len(tries)-1]; last < 20*time.Minute || last > 21*time.Minute {
+				t.Errorf("%s is asked for at %v", key, tries)
+			}
+		}
+	})
+}
+
+func TestARefusedLoginIsNotTriedAgainTooSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := follow(t, 72*time.Hour, func(f *followed, _ handlers.ToldEvent, _ handlers.Scan, _ bool) error {
+			if f.tried("p1") == 1 {
 				return &handlers.AuthError{Endpoint: "token", Code: 401, Until: time.Now().Add(10 * time.Minute)}
 			}
 			return nil
 		})
 		defer f.stop()
-		f.process("auth")
-		pass(time.Second)
-		f.process("busy")
-		pass(time.Second)
-		f.process("other")
+		f.process("p1")
 		pass(time.Hour)
-		for key, at := range map[string]time.Duration{"auth": 20 * time.Minute, "busy": 20 * time.Minute, "other": 20 * time.Minute} {
-			tries := f.triedAt(key)
-			if last := tries[len(tries)-1]; last < at || last > at+time.Minute {
-				t.Errorf("%s is asked for at %v", key, tries)
-			}
+		if tries := f.triedAt("p1"); len(tries) != 2 || tries[1] < 10*time.Minute || tries[1] > 11*time.Minute {
+			t.Errorf("it is asked for at %v", tries)
 		}
+	})
+}
+
+func TestAFactKeepsItsView(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := follow(t, time.Hour, func(_ *followed, _ handlers.ToldEvent, s handlers.Scan, _ bool) error {
+			granted := fact("x")
+			granted.View = "granted"
+			return s.Tell(granted)
+		})
+		defer f.stop()
+		f.process("p1")
+		pass(time.Second)
+		f.expect("step granted x")
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -87,7 +88,7 @@ func (f *followed) sources() []handlers.Source {
 func (f *followed) normalize(d handlers.Delivery) (handlers.Output, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	text := d.Role + " " + string(d.Payload)
+	text := strings.TrimSpace(d.Role+" "+d.View) + " " + string(d.Payload)
 	if d.Changes {
 		c, err := handlers.DecodeChange(d.Payload)
 		if err != nil {

@@ -20,7 +20,7 @@ func (w *world) giveUp(payload string) {
 	w.t.Helper()
 	d := handlers.Delivery{
 		Source: "feed", Platform: "test", Channel: schemas.ChannelPoll, Role: handlers.RoleFollowUp,
-		Received: time.Now(), Payload: []byte(payload),
+		Received: time.Now().Add(-time.Hour), Payload: []byte(payload),
 	}
 	if _, err := w.journal.Append(w.t.Context(), d, "follow-up:"+payload, sha256.Sum256(d.Payload)); err != nil {
 		w.t.Fatal(err)
