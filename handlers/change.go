@@ -45,6 +45,8 @@ type Change struct {
 	Generation string `json:"generation,omitempty"`
 	// Digest is a pseudonym of Current.
 	Digest string `json:"digest,omitempty"`
+	// Cause is the id of the event whose follow-up found it, "" if none did.
+	Cause string `json:"cause,omitempty"`
 }
 
 // ErrNoChange says that a payload is no [Change].
@@ -113,6 +115,8 @@ func (c Change) Event(d Delivery, t schemas.Type, key string, data schemas.Data)
 		DeliveryID: d.ID,
 		Channel:    d.Channel,
 		Data:       data,
+
+		CausationID: c.Cause,
 	}
 }
 

@@ -210,7 +210,7 @@ func (f *following) follow(ctx context.Context, w *work) (how string, err error)
 	spec := f.spec.Load()
 	// One that nobody has looked at while we were away is tried twice.
 	last := spec.GiveUpAfter > 0 && f.cfg.now().Sub(w.since) >= spec.GiveUpAfter && w.Deliveries > 1
-	s, err := newInquiry(ctx, f)
+	s, err := newInquiry(ctx, f, w.event.ID)
 	if err != nil {
 		return waitingOr(ctx), err
 	}

@@ -174,6 +174,7 @@ func TestAnEntityThatOthersSawMeanwhileIsAskedForAgain(t *testing.T) {
 			return err
 		})
 		defer f.stop()
+		f.polled = true
 		pollers = poll.New(f.config)
 		pollers.Update([]handlers.Source{{Name: "src", Platform: "test", Pollers: []handlers.Poller{{
 			Name: "assets", Role: "assets", Interval: time.Hour,

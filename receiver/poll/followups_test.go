@@ -37,6 +37,7 @@ type followed struct {
 	follow  *poll.FollowUps
 	spec    *handlers.FollowUp
 	stop    func()
+	polled  bool // a poller makes changes as well
 
 	mu    sync.Mutex
 	tries map[string][]time.Duration // since began, by the event's key
@@ -93,6 +94,9 @@ func (f *followed) normalize(d handlers.Delivery) (handlers.Output, error) {
 		c, err := handlers.DecodeChange(d.Payload)
 		if err != nil {
 			return handlers.Output{}, err
+		}
+		if c.Cause != "src:process:p1:success" && !f.polled {
+			f.t.Errorf("the change is because of %q", c.Cause)
 		}
 		text = d.Role + " " + c.Key + " " + string(c.Before().State) + "->" + string(c.After().State) + " " + d.View
 	}

@@ -41,13 +41,15 @@ type inquiry struct {
 	facts []handlers.Fact
 }
 
-func newInquiry(ctx context.Context, f *following) (*inquiry, error) {
+func newInquiry(ctx context.Context, f *following, cause string) (*inquiry, error) {
 	created, err := f.cfg.Bus.BucketCreated(ctx, schemas.BucketState)
 	if err != nil {
 		return nil, own(err)
 	}
 	p := f.poller(created.UnixMilli())
-	return &inquiry{scan: newScan(ctx, p, f.cfg.now().UTC().Truncate(time.Millisecond))}, nil
+	s := newScan(ctx, p, f.cfg.now().UTC().Truncate(time.Millisecond))
+	s.cause = cause
+	return &inquiry{scan: s}, nil
 }
 
 func (s *inquiry) Saw(seen handlers.Sighting) error {

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/seed75441868/postern/handlers"
@@ -165,7 +166,9 @@ func (r *reconciling) compare(ctx context.Context, f handlers.Fact) error {
 		r.deliveries, r.contents = append(r.deliveries, d), append(r.contents, f.Content)
 	}
 	if r.cfg.Progress != nil && r.report.Facts%progressEach == 0 {
-		r.cfg.Progress(r.report)
+		sofar := r.report
+		sofar.Events = maps.Clone(sofar.Events)
+		r.cfg.Progress(sofar)
 	}
 	if len(r.deliveries) >= appendFacts {
 		return r.tell(ctx)

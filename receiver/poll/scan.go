@@ -29,6 +29,7 @@ type scan struct {
 	number   uint32
 	began    time.Time
 	previous time.Time
+	cause    string // id of the event that is followed up, "" if none is
 
 	sightings int
 	otherwise map[string]*sighting

@@ -279,7 +279,7 @@ func (s *scan) change(w want, base uint64, previous handlers.Record) (handlers.C
 	return handlers.Change{
 		Entry: s.p.stateKey(w.key), Base: base, Key: w.key, Role: role,
 		Previous: previous, Current: current, From: from, To: s.began,
-		Bootstrap: w.bootstrap, Generation: s.p.loaded, Digest: sum,
+		Bootstrap: w.bootstrap, Generation: s.p.loaded, Digest: sum, Cause: s.cause,
 	}, true, nil
 }
 
