@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -103,16 +102,12 @@ func (s *Settings) check() (warnings []string, err error) {
 	if s.API.ClientSecret.Value() == "" {
 		problem("api.client_secret is missing or empty")
 	}
-	for _, at := range []struct{ name, url string }{{"api.url", s.API.URL}, {"api.token_url", s.API.TokenURL}} {
-		u, err := url.Parse(at.url)
-		switch {
-		case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
-			problem("%s must be an https URL", at.name)
-		case u.User != nil || u.RawQuery != "" || u.Fragment != "":
-			problem("%s must have no user, query or fragment", at.name)
-		case u.Scheme == "http" && !loopback(u.Hostname()):
-			warnings = append(warnings, at.name+" is plain http: whoever is on the way can read the secret or the token")
-		}
+	for _, at := range []struct{ name, url, example string }{
+		{"api.url", s.API.URL, "https://api.uat.us-cas.ipreo.com"},
+		{"api.token_url", s.API.TokenURL, "https://identity.uat.us-cas.ipreo.com/connect/token"},
+	} {
+		_, err := handlers.BaseURL(at.name, at.url, at.example)
+		problems = append(problems, err)
 	}
 	if s.Poll != nil && s.Poll.Interval.Std() < hasty {
 		warnings = append(warnings, "poll.interval is below 10s: CAS may refuse to be asked that often")
@@ -124,10 +119,6 @@ func (s *Settings) check() (warnings []string, err error) {
 		warnings = append(warnings, "shared: documents of deals are not read, as CAS has no shared ones; only those of their tranches are")
 	}
 	return warnings, errors.Join(problems...)
-}
-
-func loopback(host string) bool {
-	return host == "localhost" || host == "::1" || strings.HasPrefix(host, "127.")
 }
 
 // pollers lists what this source asks for.

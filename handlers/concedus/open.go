@@ -3,8 +3,6 @@ package concedus
 import (
 	"errors"
 	"fmt"
-	"net"
-	"net/netip"
 	"net/url"
 	"regexp"
 	"strings"
@@ -111,26 +109,9 @@ func credentials(at, username string, password handlers.Secret) []error {
 
 // base returns the API's URL without what follows in all paths.
 func (a API) base() (string, error) {
-	u, err := url.Parse(a.URL)
-	switch {
-	case err != nil || u.Host == "":
-		return "", errors.New("api.url is no URL, like https://demo2.api.concedus.com")
-	case u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname())):
-		return "", errors.New("api.url must begin with https://: passwords travel there; http:// is for stand-ins on this machine")
-	case u.User != nil:
-		return "", errors.New("api.url has a login in it; set agent and issuers instead")
-	case u.RawQuery != "" || u.Fragment != "":
-		return "", errors.New("api.url has a query or a fragment; it ends behind its path")
-	case strings.HasSuffix(strings.TrimRight(u.Path, "/"), "/v2"):
+	base, err := handlers.BaseURL("api.url", a.URL, "https://demo2.api.concedus.com")
+	if err == nil && strings.HasSuffix(base, "/v2") {
 		return "", errors.New("api.url ends in /v2, which is added by itself; leave that out")
 	}
-	return strings.TrimRight(u.String(), "/"), nil
-}
-
-func loopback(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	addr, err := netip.ParseAddr(strings.Trim(host, "[]"))
-	return err == nil && net.IP(addr.AsSlice()).IsLoopback()
+	return base, err
 }
