@@ -1,5 +1,10 @@
 package schemas
 
+import (
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
 // The types of what happens to a subscription on a ledger.
 const (
 	SubscriptionCreated                            Type = "subscription.created"
@@ -114,25 +119,25 @@ var assetDefinitions = []Definition{
 // Asset is a subscription as a ledger has it. Its key is the assetId. What the
 // platform didn't say is null: the shape of its answers is undocumented.
 type Asset struct {
-	Platform       string               `json:"platform" validate:"required" doc:"The platform that keeps the ledger."`
-	AssetID        string               `json:"assetId" validate:"required,max=200" doc:"The subscription's id."`
-	SecurityID     *string              `json:"securityId" doc:"The id of what is subscribed to."`
-	ShareClassID   *string              `json:"shareClassId" doc:"The id of its share class."`
-	CorrelationIDs []CorrelationID      `json:"correlationIds" doc:"The ids that organisations gave the subscription."`
-	NativeEvent    *string              `json:"nativeEvent" doc:"The step, in the platform's word."`
-	NativeStatus   *string              `json:"nativeStatus" doc:"The status after it, in the platform's word."`
-	PreviousStatus *string              `json:"previousStatus" doc:"The status that was known before."`
-	Amount         *Money               `json:"amount" doc:"The amount."`
-	Units          *string              `json:"units" doc:"The number of units, in decimals."`
-	Price          *Money               `json:"price" doc:"The price of a unit."`
-	FrontEndFee    *Money               `json:"frontEndFee" doc:"The fee on top of the amount."`
-	IssueDate      *string              `json:"issueDate" doc:"When it was issued, as the platform said it."`
-	SettlementDate *string              `json:"settlementDate" doc:"When it was settled, as the platform said it."`
-	Ledger         *Ledger              `json:"ledger" doc:"The step's place on the ledger."`
-	Reasons        *[]RemediationReason `json:"reasons,omitempty" doc:"Why it is to be remedied; only in remediation_requested, where null means that the reasons are not there yet, and remediation_reasons_added."`
-	Inferred       []string             `json:"inferred,omitempty" doc:"Which of these fields were found under a name that the platform does not document."`
-	Revision       int64                `json:"revision,omitzero" doc:"How often this subscription was seen to change; only in status_changed."`
-	ChangedBetween []string             `json:"changedBetween,omitempty" doc:"Between which two observations it changed: RFC 3339; only in status_changed."`
+	Platform       string              `json:"platform" validate:"required" doc:"The platform that keeps the ledger."`
+	AssetID        string              `json:"assetId" validate:"required,max=200" doc:"The subscription's id."`
+	SecurityID     *string             `json:"securityId" doc:"The id of what is subscribed to."`
+	ShareClassID   *string             `json:"shareClassId" doc:"The id of its share class."`
+	CorrelationIDs *[]CorrelationID    `json:"correlationIds" doc:"The ids that organisations gave the subscription."`
+	NativeEvent    *string             `json:"nativeEvent" doc:"The step, in the platform's word."`
+	NativeStatus   *string             `json:"nativeStatus" doc:"The status after it, in the platform's word."`
+	PreviousStatus *string             `json:"previousStatus" doc:"The status that was known before."`
+	Amount         *Money              `json:"amount" doc:"The amount."`
+	Units          *string             `json:"units" doc:"The number of units, in decimals."`
+	Price          *Money              `json:"price" doc:"The price of a unit."`
+	FrontEndFee    *Money              `json:"frontEndFee" doc:"The fee on top of the amount."`
+	IssueDate      *string             `json:"issueDate" doc:"When it was issued, as the platform said it."`
+	SettlementDate *string             `json:"settlementDate" doc:"When it was settled, as the platform said it."`
+	Ledger         *Ledger             `json:"ledger" doc:"The step's place on the ledger."`
+	Reasons        *RemediationReasons `json:"reasons,omitzero" doc:"Why it is to be remedied; only in remediation_requested, where null means that the reasons are not there yet, and remediation_reasons_added."`
+	Inferred       []string            `json:"inferred,omitempty" doc:"Which of these fields were found under a name that the platform does not document."`
+	Revision       int64               `json:"revision,omitzero" doc:"How often this subscription was seen to change; only in status_changed."`
+	ChangedBetween []string            `json:"changedBetween,omitempty" doc:"Between which two observations it changed: RFC 3339; only in status_changed."`
 }
 
 // Facets compares the step, the status and the place on the ledger; amounts and
@@ -150,6 +155,18 @@ func (a Asset) Facets() Facets {
 type CorrelationID struct {
 	CorrelationID string  `json:"correlationId" doc:"The id."`
 	OrgID         *string `json:"orgId" doc:"The organisation that gave it."`
+}
+
+// RemediationReasons are why a subscription is to be remedied; nil, which is
+// null in JSON, if they are not there yet.
+type RemediationReasons []RemediationReason
+
+// MarshalJSONTo implements json.MarshalerTo.
+func (r RemediationReasons) MarshalJSONTo(enc *jsontext.Encoder) error {
+	if r == nil {
+		return enc.WriteToken(jsontext.Null)
+	}
+	return json.MarshalEncode(enc, []RemediationReason(r))
 }
 
 // RemediationReason is why a subscription is to be remedied. Messages, the

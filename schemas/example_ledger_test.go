@@ -12,7 +12,7 @@ func exampleAsset(e *Event) {
 	block := int64(733)
 	a := Asset{
 		Platform: "corastone", AssetID: "NORTHA1B2C3D", SecurityID: str("NORTHS9X8I00"), ShareClassID: str("NORTHS9X8I01"),
-		CorrelationIDs: []CorrelationID{{CorrelationID: "SUB-2026-118", OrgID: str("ORG7")}},
+		CorrelationIDs: &[]CorrelationID{{CorrelationID: "SUB-2026-118", OrgID: str("ORG7")}},
 		NativeEvent:    str("Issued"), NativeStatus: str("issued"), PreviousStatus: str("settled"),
 		Amount: &Money{"250000.00", "USD"}, Units: str("2500"), Price: &Money{"100.00", "USD"}, IssueDate: str("2026-04-14"),
 		Ledger:   &Ledger{Channel: "northg2", Block: &block, TransactionID: "beefcafe12345678"},
@@ -24,7 +24,7 @@ func exampleAsset(e *Event) {
 	switch e.Type {
 	case SubscriptionRemediationRequested, SubscriptionRemediationReasonsAdded:
 		a.NativeEvent, a.NativeStatus, a.PreviousStatus = str("RemediationRequested"), str("remediation_pending"), str("created")
-		a.Reasons = &[]RemediationReason{{Category: "EC003", Label: str("Subscription documents"), Documents: []RemediationDocument{{FileID: str("FILE77N03I12"), Pages: []int64{2, 5}}}}}
+		a.Reasons = &RemediationReasons{{Category: "EC003", Label: str("Subscription documents"), Documents: []RemediationDocument{{FileID: str("FILE77N03I12"), Pages: []int64{2, 5}}}}}
 		e.Restricted = &Restricted{Native: jsontext.Value(`{"reason":[{"category":"EC003","message":"page 2 is not signed"}]}`)}
 	case SubscriptionStatusChanged:
 		a.NativeEvent, a.Ledger, e.Sequence, e.CausationID = nil, nil, "", ""
@@ -42,7 +42,7 @@ func exampleSecurity(e *Event) {
 	e.Channel, e.Sequence = ChannelPoll, "0000000000000007"
 	e.Data = Security{
 		Platform: "corastone", SecurityID: e.Key, Name: str("North Growth II"), SecurityType: str("lpUnits"),
-		CorrelationIDs: []CorrelationID{{CorrelationID: "FUND-12", OrgID: str("ORG7")}},
+		CorrelationIDs: &[]CorrelationID{{CorrelationID: "FUND-12", OrgID: str("ORG7")}},
 		NativeStatus:   str("active"), PreviousStatus: str("paused"),
 		Observed: Observed{Revision: 7, ChangedBetween: []string{"2026-04-14T04:20:00.000Z", "2026-04-14T10:20:30.400Z"}},
 	}

@@ -38,15 +38,15 @@ var securityDefinitions = []Definition{
 
 // Security is an offering as a ledger has it. Its key is the securityId.
 type Security struct {
-	Platform       string          `json:"platform" validate:"required" doc:"The platform that keeps the ledger."`
-	SecurityID     string          `json:"securityId" validate:"required,max=200" doc:"The offering's id."`
-	Name           *string         `json:"name" doc:"The offering's name."`
-	SecurityType   *string         `json:"securityType" doc:"The kind of security, in the platform's word."`
-	CorrelationIDs []CorrelationID `json:"correlationIds" doc:"The ids that organisations gave the offering."`
-	NativeStatus   *string         `json:"nativeStatus" doc:"The status, of the offering or of the assignment, in the platform's word."`
-	PreviousStatus *string         `json:"previousStatus" doc:"The status that was known before."`
-	Restricted     *bool           `json:"nativeRestricted" doc:"Whether the platform restricts what may be done with it."`
-	Inferred       []string        `json:"inferred,omitempty" doc:"Which of these fields were found under a name that the platform does not document."`
+	Platform       string           `json:"platform" validate:"required" doc:"The platform that keeps the ledger."`
+	SecurityID     string           `json:"securityId" validate:"required,max=200" doc:"The offering's id."`
+	Name           *string          `json:"name" doc:"The offering's name."`
+	SecurityType   *string          `json:"securityType" doc:"The kind of security, in the platform's word."`
+	CorrelationIDs *[]CorrelationID `json:"correlationIds" doc:"The ids that organisations gave the offering."`
+	NativeStatus   *string          `json:"nativeStatus" doc:"The status, of the offering or of the assignment, in the platform's word."`
+	PreviousStatus *string          `json:"previousStatus" doc:"The status that was known before."`
+	Restricted     *bool            `json:"nativeRestricted" doc:"Whether the platform restricts what may be done with it."`
+	Inferred       []string         `json:"inferred,omitempty" doc:"Which of these fields were found under a name that the platform does not document."`
 	Observed
 }
 

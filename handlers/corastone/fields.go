@@ -41,6 +41,7 @@ var (
 	securityType  = field{"securityType", []string{"type", "securityType"}, true}
 	restricted    = field{"nativeRestricted", []string{"restricted", "isRestricted"}, false}
 	orgID         = field{"orgId", []string{"orgId", "organization.orgId"}, true}
+	commentID     = field{"commentId", []string{"commentId"}, true}
 	rowStatus     = field{"nativeStatus", []string{"status"}, true}
 )
 
@@ -147,6 +148,16 @@ func (r *row) decimal(f field) *string {
 	return nil
 }
 
+// date returns a field that is a time, as the platform wrote it.
+func (r *row) date(f field) *string {
+	v := r.find(f)
+	var m moment
+	if v == nil || json.Unmarshal(v, &m) != nil || m.at == "" {
+		return nil
+	}
+	return optional(scalar(v))
+}
+
 // boolean returns a field that is true or false.
 func (r *row) boolean(f field) *bool {
 	switch r.find(f).Kind() {
@@ -162,7 +173,7 @@ func (r *row) boolean(f field) *bool {
 
 // correlationIDs returns the ids that organisations gave something: a list of
 // objects, or of texts.
-func (r *row) correlationIDs() []schemas.CorrelationID {
+func (r *row) correlationIDs() *[]schemas.CorrelationID {
 	v := r.find(correlations)
 	var list []jsontext.Value
 	if v.Kind() == jsontext.KindBeginObject {
@@ -170,7 +181,7 @@ func (r *row) correlationIDs() []schemas.CorrelationID {
 	} else if v.Kind() != jsontext.KindBeginArray || json.Unmarshal(v, &list) != nil {
 		return nil
 	}
-	var ids []schemas.CorrelationID
+	ids := []schemas.CorrelationID{}
 	for _, v := range list {
 		if s := scalar(v); s != "" {
 			ids = append(ids, schemas.CorrelationID{CorrelationID: s})
@@ -184,7 +195,7 @@ func (r *row) correlationIDs() []schemas.CorrelationID {
 			ids = append(ids, schemas.CorrelationID{CorrelationID: id, OrgID: inner.optional(orgID)})
 		}
 	}
-	return ids
+	return &ids
 }
 
 // guessed returns the names of the fields that were found under a name that

@@ -86,21 +86,43 @@ func (v *visible) tellStep(ctx context.Context, p process, st step, asset jsonte
 	}
 	before, _ := decodeSeen(known.Parts[RoleAssets].State)
 	f := stepFact{
-		Cause: p.event.ID, OrchestrationID: p.orchestrationID, AssetID: st.assetID, Previous: before.Status,
+		Cause: p.event.ID, OrchestrationID: p.orchestrationID, AssetID: st.assetID,
 		Step: st.native, Asset: asset,
 	}
 	if p.ledger != nil {
 		f.Channel, f.TransactionID, f.Block = p.ledger.Channel, p.ledger.TransactionID, p.ledger.Block
 	}
+	if precedes(before.Status, st) {
+		f.Previous = before.Status
+	}
 	if st.event == stepRemediation {
-		f.Comments = comments
-		w := waiting{Channel: f.Channel, TransactionID: f.TransactionID, Cause: f.Cause, Told: f.reasons() != nil}
-		err := s.Saw(handlers.Sighting{Key: st.assetID, Role: RoleRemediation, Alone: true, State: w.encode()})
-		if err != nil {
+		if err := f.remediation(p, known, comments, s); err != nil {
 			return err
 		}
 	}
 	return tellFact(s, RoleStep, strings.Join([]string{"step", f.Channel, f.TransactionID, f.AssetID, st.event, scalar(rowTime(st.native))}, ":"), f)
+}
+
+// precedes reports whether a status that was known can be the one before a
+// step. What is known may be newer than that: then it isn't known.
+func precedes(status string, st step) bool {
+	if status == "" {
+		return false
+	}
+	named := false
+	for _, t := range AssetTransitions() {
+		if !strings.EqualFold(t.Event, st.event) {
+			continue
+		}
+		if named = true; among(t.From, status) {
+			return true
+		}
+	}
+	if named {
+		return false
+	}
+	r, ok := readRow(st.native)
+	return ok && !strings.EqualFold(status, r.text(stepStatus))
 }
 
 func rowTime(native jsontext.Value) jsontext.Value {
@@ -121,12 +143,15 @@ func (f stepFact) reasons() []schemas.RemediationReason {
 
 // tellReasons hands on the reasons of a remediation that came later, and notes
 // that they have.
-func tellReasons(s handlers.Scan, asset string, w waiting, comments []jsontext.Value) error {
-	f := stepFact{Cause: w.Cause, Channel: w.Channel, TransactionID: w.TransactionID, AssetID: asset, Comments: comments}
+func tellReasons(s handlers.Scan, asset string, w waiting, details jsontext.Value, comments []jsontext.Value) error {
+	f := stepFact{
+		Cause: w.Cause, OrchestrationID: w.OrchestrationID, Channel: w.Channel, TransactionID: w.TransactionID, Block: w.Block,
+		AssetID: asset, Asset: details, Comments: comments,
+	}
 	if err := tellFact(s, RoleReasons, strings.Join([]string{"reasons", w.Channel, w.TransactionID, asset}, ":"), f); err != nil {
 		return err
 	}
-	w.Told = true
+	w.Told, w.Used = true, used(w.Used, comments)
 	return s.Saw(handlers.Sighting{Key: asset, Role: RoleRemediation, Alone: true, State: w.encode()})
 }
 
@@ -169,11 +194,8 @@ func normalizeStep(d handlers.Delivery) (handlers.Output, error) {
 		typ = schemas.SubscriptionStatusChanged
 	}
 	if typ == schemas.SubscriptionRemediationRequested {
-		if reasons := f.reasons(); reasons != nil {
-			a.Reasons = &reasons
-		} else {
-			a.Reasons = new([]schemas.RemediationReason)
-		}
+		reasons := schemas.RemediationReasons(f.reasons())
+		a.Reasons = &reasons
 	}
 	e := t.assetEvent(f, typ, event, st, a)
 	t.status(&e, known, "asset.history.event", event)
@@ -187,8 +209,14 @@ func normalizeReasons(d handlers.Delivery) (handlers.Output, error) {
 		return handlers.Output{}, unusable(schemas.ReasonBadJSON, "reasons are not readable")
 	}
 	t := translation{delivery: d}
-	reasons := f.reasons()
-	a := schemas.Asset{Platform: Name, AssetID: f.AssetID, Ledger: t.placeOf(f, &row{}), Reasons: &reasons}
+	reasons := schemas.RemediationReasons(f.reasons())
+	asset, ok := readRow(f.Asset)
+	if !ok {
+		asset = &row{}
+	}
+	a := assetOf(asset, f.AssetID)
+	a.NativeStatus = nil // the asset may have moved on
+	a.Ledger, a.Reasons = t.placeOf(f, &row{}), &reasons
 	e := t.assetEvent(f, schemas.SubscriptionRemediationReasonsAdded, "RemediationReasonsAdded", &row{}, a)
 	return handlers.Output{Events: []schemas.Event{e}}, nil
 }
