@@ -79,8 +79,8 @@ func assetOf(r *row, id string) schemas.Asset {
 		Units:          r.decimal(units),
 		Price:          r.money(price),
 		FrontEndFee:    r.money(frontEndFee),
-		IssueDate:      r.optional(issueDate),
-		SettlementDate: r.optional(settledDate),
+		IssueDate:      r.date(issueDate),
+		SettlementDate: r.date(settledDate),
 	}
 	a.Inferred = r.guessed()
 	return a
@@ -98,12 +98,12 @@ func (t *translation) security(c handlers.Change, r *row, before, now seen) sche
 	s := schemas.Security{
 		Platform:       Name,
 		SecurityID:     c.Key,
-		CorrelationIDs: r.correlationIDs(),
 		NativeStatus:   &now.Status,
 		PreviousStatus: optional(before.Status),
 		Observed:       c.Observed(),
 	}
-	if c.Role == RoleSecurities { // the rows of assignments name an organisation
+	if c.Role == RoleSecurities { // the rows of assignments are of an organisation
+		s.CorrelationIDs = r.correlationIDs()
 		s.Name, s.SecurityType, s.Restricted = r.optional(securityName), r.optional(securityType), r.boolean(restricted)
 	}
 	s.Inferred = r.guessed()

@@ -5,7 +5,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -77,7 +76,7 @@ func (v *visible) explain(ctx context.Context, p process, s handlers.Scan) error
 	})
 	own := codesOf(recordDetails(p.native))
 	if len(rows) == 0 && len(own) == 0 {
-		if at, err := time.Parse(time.RFC3339, p.event.Time); err == nil && s.Began().Sub(at) > errorsMayBe {
+		if !p.young(s.Began(), errorsMayBe) {
 			return nil // nobody has logged why
 		}
 		return &handlers.UpstreamError{Endpoint: readErrorLog.name, Err: errNoCodes}
@@ -136,7 +135,7 @@ func codesOf(details []detail) []schemas.ErrorCode {
 			continue
 		}
 		c, _ := schemas.DescribeCode(code)
-		c.Category = optional(d.Category.Code)
+		c.Category = optional(category(d.Category.Code))
 		codes = append(codes, c)
 	}
 	return codes

@@ -23,9 +23,12 @@ var followed = []schemas.Type{
 	schemas.ErrorLogged,
 }
 
-// errorsMayBe is how long after a failure the error log is asked for what
-// caused it. Not every failure has an entry there.
-const errorsMayBe = 30 * time.Minute
+// How long after a process it is asked for what may never come: not every
+// failure has an entry in the error log, and not every comment is for us.
+const (
+	errorsMayBe   = 30 * time.Minute
+	commentsMayBe = 10 * time.Minute
+)
 
 // What an answer can lack.
 var (
@@ -33,6 +36,8 @@ var (
 	errNoSteps       = fmt.Errorf("%w: the history has no step of some of the assets", handlers.ErrIncomplete)
 	errNoDetails     = fmt.Errorf("%w: some of what was touched isn't there", handlers.ErrIncomplete)
 	errNoCodes       = fmt.Errorf("%w: the error log says nothing yet", handlers.ErrIncomplete)
+	errNoComments    = fmt.Errorf("%w: a comment isn't there yet", handlers.ErrIncomplete)
+	errNotOver       = fmt.Errorf("%w: its record doesn't say yet that the transaction has ended", handlers.ErrIncomplete)
 	errNoEvent       = errors.New("the event can't be read")
 )
 
@@ -55,8 +60,11 @@ func (v *visible) answer(ctx context.Context, e handlers.ToldEvent, s handlers.S
 	if p.orchestrationID == "" && told.OrchestrationID != nil {
 		p.orchestrationID = *told.OrchestrationID
 	}
-	if p.ledger == nil || p.ledger.TransactionID == "" {
-		p.ledger = (&translation{}).ledger(record.BlockchainDetails)
+	if l := (&translation{}).ledger(record.BlockchainDetails); l != nil && l.TransactionID != "" {
+		p.channel = l.Channel // as the API writes it, for its filter
+		if p.ledger == nil || p.ledger.TransactionID == "" {
+			p.ledger = l
+		}
 	}
 	status := strings.ToLower(record.Status)
 	if status == "" {
@@ -66,15 +74,26 @@ func (v *visible) answer(ctx context.Context, e handlers.ToldEvent, s handlers.S
 	case "failed", "timed_out":
 		return v.explain(ctx, p, s)
 	case "success":
-	default: // it isn't over: its end is told and followed up too
+	case "queued", "in_progress":
+		if ended(told.NativeStatus) {
+			return &handlers.UpstreamError{Endpoint: readTransactions.name, Err: errNotOver}
+		}
+		return nil // its end is told and followed up too
+	default:
 		return nil
 	}
+	p.comments = record.Details.affects["commentIds"]
 	touched := func(name string) []string { return union(told.Affects[name], record.Details.affects[name]) }
 	return errors.Join(
 		v.answerAssets(ctx, p, touched("assetIds"), s, last),
 		v.answerSecurities(ctx, touched("securityIds"), s, last),
-		v.answerComments(ctx, touched("commentIds"), s),
+		v.answerComments(ctx, p, touched("commentIds"), s, last),
 	)
+}
+
+// ended reports whether a status is one that stays.
+func ended(status string) bool {
+	return among([]string{"success", "failed", "timed_out"}, status)
 }
 
 // process is a process that is followed up.
@@ -83,7 +102,15 @@ type process struct {
 	told            schemas.Process
 	native          jsontext.Value // the transaction's record
 	ledger          *schemas.Ledger
+	channel         string // as the API writes it
 	orchestrationID string
+	comments        []string // the ids of those that it made
+}
+
+// young reports whether what comes with a process may still be to come.
+func (p process) young(now time.Time, within time.Duration) bool {
+	at, err := time.Parse(time.RFC3339, p.event.Time)
+	return err == nil && now.Sub(at) <= within
 }
 
 // recorded is a transaction as the transactions' own list has it.
@@ -127,29 +154,38 @@ func (v *visible) answerAssets(ctx context.Context, p process, ids []string, s h
 	if failure == nil && len(details) < len(ids) {
 		failure = &handlers.UpstreamError{Endpoint: readAssets.name, Err: errNoDetails}
 	}
-	if failure != nil {
-		if !last {
-			return failure
-		}
-		steps = nil // without a readable history a status changed, and no more is known
+	if failure != nil && !last {
+		return failure
 	}
 	comments, err := v.commentsOf(ctx, steps, details, s)
-	if err != nil && !last {
-		return err
+	if err != nil {
+		if !last && p.young(s.Began(), commentsMayBe) {
+			return err
+		}
+		comments = nil // the reasons are told when they can be read
 	}
+	// Where the history says nothing a status changed, and no more is known.
+	explained := map[string]bool{}
+	var waiting []string
 	for _, step := range steps {
+		explained[step.assetID] = true
 		if err := v.tellStep(ctx, p, step, details[step.assetID], comments[step.assetID], s); err != nil {
 			return err
 		}
 	}
-	view := ViewExplained
-	if failure != nil {
-		view = ""
+	for _, id := range ids {
+		if !slices.ContainsFunc(steps, func(st step) bool { return st.assetID == id && st.event == stepRemediation }) {
+			waiting = append(waiting, id)
+		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(details)) {
 		r, ok := readRow(details[id])
 		if !ok {
 			continue
+		}
+		view := ""
+		if explained[id] {
+			view = ViewExplained
 		}
 		err := s.Saw(handlers.Sighting{
 			Key: id, Container: RoleAssets, Alone: true, Role: RoleAssets, View: view,
@@ -159,7 +195,7 @@ func (v *visible) answerAssets(ctx context.Context, p process, ids []string, s h
 			return err
 		}
 	}
-	return errors.Join(failure, v.answerWaiting(ctx, ids, comments, s))
+	return errors.Join(failure, v.answerWaiting(ctx, waiting, comments, s))
 }
 
 // assetsByID returns the rows of assets, by their ids.
@@ -188,14 +224,15 @@ type step struct {
 }
 
 // steps returns what the history says of a ledger transaction. An answer that
-// names fewer assets than the transaction touched is none.
+// names fewer assets than the transaction touched is none: then the error says
+// so, with what is there.
 func (v *visible) steps(ctx context.Context, p process, ids []string) ([]step, error) {
 	if p.ledger == nil || p.ledger.TransactionID == "" {
 		return nil, &handlers.UpstreamError{Endpoint: readTransactions.name, Err: errNoTransaction}
 	}
 	query := url.Values{"transactionId": {p.ledger.TransactionID}}
-	if p.ledger.Channel != "" {
-		query.Set("channelName", p.ledger.Channel)
+	if p.channel != "" {
+		query.Set("channelName", p.channel)
 	}
 	var steps []step
 	named := map[string]bool{}
@@ -218,7 +255,7 @@ func (v *visible) steps(ctx context.Context, p process, ids []string) ([]step, e
 	case err != nil:
 		return nil, err
 	case len(named) < len(ids):
-		return nil, &handlers.UpstreamError{Endpoint: readAssetHistory.name, Err: errNoSteps}
+		return steps, &handlers.UpstreamError{Endpoint: readAssetHistory.name, Err: errNoSteps}
 	}
 	return steps, nil
 }
@@ -236,7 +273,7 @@ func (v *visible) answerSecurities(ctx context.Context, ids []string, s handlers
 			}
 		}
 		as := handlers.Sighting{Container: RoleSecurities, Alone: true, Role: RoleSecurities}
-		return saw(s, readSecurities, rows, securityID, securityState, as)
+		return saw(s, readSecurities, rows, securityID, securityState, as, nil)
 	})
 	if err != nil {
 		return err

@@ -56,7 +56,7 @@ func (s *Settings) openAPI(source *handlers.Source, means handlers.Means) (warni
 	if s.API.OrgID == "" {
 		return nil, errors.New("api.org_id is missing: assignments are told by organisation")
 	}
-	v := &visible{client: q.client, orgID: s.API.OrgID}
+	v := &visible{client: q.client, orgID: s.API.OrgID, follows: s.FollowUp.enabled()}
 	source.Expires = q.client.session.Expires
 	if len(s.API.Scopes) > 0 {
 		scopes = s.API.Scopes

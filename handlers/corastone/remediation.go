@@ -23,11 +23,19 @@ const stepRemediation = "RemediationRequested"
 
 // waiting is a remediation whose reasons are not there yet, as it is kept.
 type waiting struct {
-	Channel       string `json:"channel"`
-	TransactionID string `json:"transactionId"`
-	Cause         string `json:"cause"` // id of the process' event
-	Told          bool   `json:"told"`  // the reasons have come
+	Channel         string `json:"channel"`
+	TransactionID   string `json:"transactionId"`
+	Block           *int64 `json:"block,omitempty"`
+	OrchestrationID string `json:"orchestrationId,omitempty"`
+	Cause           string `json:"cause"` // id of the process' event
+	Told            bool   `json:"told"`  // the reasons have come
+	// Used are the comments whose reasons were told, of this remediation and
+	// of those before: the last of them.
+	Used []string `json:"used,omitempty"`
 }
+
+// maxUsed bounds how many comments are remembered.
+const maxUsed = 200
 
 func (w waiting) encode() jsontext.Value {
 	b, err := json.Marshal(w, json.Deterministic(true))
@@ -35,6 +43,78 @@ func (w waiting) encode() jsontext.Value {
 		panic(err) // texts
 	}
 	return b
+}
+
+// decodeWaiting returns what is kept of an asset's last remediation, nil if it
+// never had one.
+func decodeWaiting(r handlers.Record) *waiting {
+	var w waiting
+	state := r.Parts[RoleRemediation].State
+	if state == nil || json.Unmarshal(state, &w) != nil {
+		return nil
+	}
+	return &w
+}
+
+// remediation adds to a step that asks for a remediation the comments that give
+// its reasons, and notes whether they are waited for. Comments of a remediation
+// before are not among them.
+func (f *stepFact) remediation(p process, known handlers.Record, comments []jsontext.Value, s handlers.Scan) error {
+	last := decodeWaiting(known)
+	if last != nil && strings.EqualFold(last.TransactionID, f.TransactionID) {
+		f.Comments = comments // it was told before
+		return nil
+	}
+	w := waiting{
+		Channel: f.Channel, TransactionID: f.TransactionID, Block: f.Block, OrchestrationID: f.OrchestrationID, Cause: f.Cause,
+	}
+	if last != nil {
+		w.Used = last.Used
+		comments = unused(comments, last.Used)
+		if last.Block != nil && f.Block != nil && *f.Block < *last.Block {
+			// It is heard of late: what waits is a newer one, and the comments
+			// may be of either unless the transaction names them.
+			f.Comments = ownComments(comments, p.comments)
+			return nil
+		}
+	}
+	if own := ownComments(comments, p.comments); len(own) > 0 {
+		comments = own
+	}
+	f.Comments = comments
+	if f.reasons() != nil {
+		w.Told, w.Used = true, used(w.Used, comments)
+	}
+	return s.Saw(handlers.Sighting{Key: f.AssetID, Role: RoleRemediation, Alone: true, State: w.encode()})
+}
+
+func commentIDOf(native jsontext.Value) string {
+	r, ok := readRow(native)
+	if !ok {
+		return ""
+	}
+	return r.text(commentID)
+}
+
+// ownComments returns the comments with one of some ids.
+func ownComments(comments []jsontext.Value, ids []string) []jsontext.Value {
+	return slices.DeleteFunc(slices.Clone(comments), func(c jsontext.Value) bool { return !slices.Contains(ids, commentIDOf(c)) })
+}
+
+// unused returns the comments whose reasons were not told.
+func unused(comments []jsontext.Value, ids []string) []jsontext.Value {
+	return slices.DeleteFunc(slices.Clone(comments), func(c jsontext.Value) bool { return slices.Contains(ids, commentIDOf(c)) })
+}
+
+// used adds comments with reasons to those whose reasons were told.
+func used(ids []string, comments []jsontext.Value) []string {
+	ids = slices.Clone(ids)
+	for _, c := range comments {
+		if id := commentIDOf(c); id != "" && !slices.Contains(ids, id) && len(reasonsOf([]jsontext.Value{c})) > 0 {
+			ids = append(ids, id)
+		}
+	}
+	return ids[max(len(ids)-maxUsed, 0):]
 }
 
 // commentsOf returns the comments on the assets that are to be remedied, by
@@ -59,13 +139,26 @@ func (v *visible) commentsOf(ctx context.Context, steps []step, details map[stri
 }
 
 // answerComments tells the reasons that comments bring which are waited for.
-func (v *visible) answerComments(ctx context.Context, ids []string, s handlers.Scan) error {
+func (v *visible) answerComments(ctx context.Context, p process, ids []string, s handlers.Scan, last bool) error {
 	if len(ids) == 0 {
 		return nil
 	}
+	patient := !last && p.young(s.Began(), commentsMayBe)
 	comments, err := v.comments(ctx, "commentIdsFilter", ids)
 	if err != nil {
-		return err
+		if patient {
+			return err
+		}
+		return nil // the poller of assets asks for what is waited for
+	}
+	var got []string
+	for _, list := range comments {
+		for _, c := range list {
+			got = append(got, commentIDOf(c))
+		}
+	}
+	if patient && slices.ContainsFunc(ids, func(id string) bool { return !slices.Contains(got, id) }) {
+		return &handlers.UpstreamError{Endpoint: readComments.name, Err: errNoComments}
 	}
 	return v.answerWaiting(ctx, slices.Sorted(maps.Keys(comments)), comments, s)
 }
@@ -101,25 +194,40 @@ func waitingFor(ctx context.Context, s handlers.Scan, asset string) (*waiting, e
 	if err != nil {
 		return nil, err
 	}
-	var w waiting
-	state := r.Parts[RoleRemediation].State
-	if state == nil || json.Unmarshal(state, &w) != nil || w.Told {
-		return nil, nil
+	if w := decodeWaiting(r); w != nil && !w.Told {
+		return w, nil
 	}
-	return &w, nil
+	return nil, nil
 }
 
 // answerWaiting tells reasons that have come.
 func (v *visible) answerWaiting(ctx context.Context, assets []string, comments map[string][]jsontext.Value, s handlers.Scan) error {
+	type answer struct {
+		waiting
+		comments []jsontext.Value
+	}
+	answers := map[string]answer{}
 	for _, id := range assets {
 		w, err := waitingFor(ctx, s, id)
 		if err != nil {
 			return err
 		}
-		if w == nil || len(reasonsOf(comments[id])) == 0 {
+		if w == nil {
 			continue
 		}
-		if err := tellReasons(s, id, *w, comments[id]); err != nil {
+		fresh := unused(comments[id], w.Used)
+		if len(reasonsOf(fresh)) == 0 {
+			continue
+		}
+		answers[id] = answer{*w, fresh}
+	}
+	ids := slices.Sorted(maps.Keys(answers))
+	details, err := v.assetsByID(ctx, ids)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if err := tellReasons(s, id, answers[id].waiting, details[id], answers[id].comments); err != nil {
 			return err
 		}
 	}
@@ -131,8 +239,7 @@ func (v *visible) answerWaiting(ctx context.Context, assets []string, comments m
 func (v *visible) scanWaiting(ctx context.Context, s handlers.Scan) error {
 	var ids []string
 	err := s.Records(ctx, RoleRemediation, func(key string, r handlers.Record) error {
-		var w waiting
-		if json.Unmarshal(r.Parts[RoleRemediation].State, &w) == nil && !w.Told {
+		if w := decodeWaiting(r); w != nil && !w.Told {
 			ids = append(ids, key)
 		}
 		return nil
@@ -187,6 +294,16 @@ func (n *pageNumber) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 // reasonPlaces are where a comment, or a step, may have its reasons.
 var reasonPlaces = []string{"reason", "reasons", "extraData.reason", "extraData.reasons", "update.reason", "update.reasons", "remediationReasons"}
 
+// category returns the code of a category, "" if it doesn't look like one: free
+// text is on the twin only.
+func category(code string) string {
+	code = strings.ToUpper(strings.TrimSpace(code))
+	if len(code) > 16 || !identifier(strings.TrimRight(code, "0123456789")) {
+		return ""
+	}
+	return code
+}
+
 // reasonsOf returns the reasons that rows give, in their order.
 func reasonsOf(rows []jsontext.Value) []schemas.RemediationReason {
 	var all []schemas.RemediationReason
@@ -203,13 +320,11 @@ func reasonsOf(rows []jsontext.Value) []schemas.RemediationReason {
 			}
 		}
 		for _, n := range list {
-			if n.Category == "" {
+			if n.Category == "" && n.Message == "" && len(n.Documents) == 0 {
 				continue
 			}
-			out := schemas.RemediationReason{
-				Category: strings.ToUpper(n.Category), Label: schemas.DescribeCategory(strings.ToUpper(n.Category)),
-				Documents: []schemas.RemediationDocument{},
-			}
+			out := schemas.RemediationReason{Category: category(n.Category), Documents: []schemas.RemediationDocument{}}
+			out.Label = schemas.DescribeCategory(out.Category)
 			for _, d := range n.Documents {
 				doc := schemas.RemediationDocument{FileID: optional(d.Document.FileID), Pages: []int64{}}
 				for _, page := range d.Pages {

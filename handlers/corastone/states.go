@@ -52,6 +52,9 @@ func offeringType(from, to string) (typ schemas.Type, known bool) {
 	case "approved_revert_to_active":
 		return schemas.OfferingRevertApproved, true
 	case "canceled":
+		if from == "refund_in_progress" { // it was canceled before
+			return schemas.OfferingStatusChanged, true
+		}
 		return schemas.OfferingCanceled, true
 	case "busted":
 		return schemas.OfferingBusted, true

@@ -2,6 +2,7 @@ package corastone
 
 import (
 	"context"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -48,12 +49,32 @@ func decodeSeen(state jsontext.Value) (s seen, ok bool) {
 type visible struct {
 	client *client
 	orgID  string
+	// follows says that processes are followed up: then steps are told.
+	follows bool
 }
 
-// scanAssets implements the Scan of the poller of assets.
+// scanAssets implements the Scan of the poller of assets. A status that a step
+// of the history explains is noted and not told: the follow-up of the step's
+// process tells the step.
 func (v *visible) scanAssets(ctx context.Context, s handlers.Scan) error {
+	known := map[string]string{}
+	if v.follows {
+		err := s.Records(ctx, RoleAssets, func(key string, r handlers.Record) error {
+			if was, ok := decodeSeen(r.Parts[RoleAssets].State); ok {
+				known[key] = was.Status
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
 	err := v.client.pages(ctx, readAssets, nil, list, func(rows []jsontext.Value) error {
-		return saw(s, readAssets, rows, assetID, assetStatus, handlers.Sighting{Container: RoleAssets})
+		explained := map[string]string{}
+		if v.follows && !s.Previous().IsZero() {
+			explained = v.explained(ctx, rows, known)
+		}
+		return saw(s, readAssets, rows, assetID, assetStatus, handlers.Sighting{Container: RoleAssets}, explained)
 	})
 	if err != nil {
 		return err
@@ -64,10 +85,63 @@ func (v *visible) scanAssets(ctx context.Context, s handlers.Scan) error {
 	return v.scanWaiting(ctx, s)
 }
 
+// explained returns the views of those rows whose status is another one than is
+// known, and which the last step of their history leads to. What can't be asked
+// explains nothing.
+func (v *visible) explained(ctx context.Context, rows []jsontext.Value, known map[string]string) map[string]string {
+	changed := map[string]string{}
+	for _, native := range rows {
+		if r, ok := readRow(native); ok {
+			if id, status := r.text(assetID), r.text(assetStatus); !strings.EqualFold(known[id], status) {
+				changed[id] = status
+			}
+		}
+	}
+	last := map[string]step{}
+	err := v.client.byIDs(ctx, readAssetHistory, "assetIdsFilter", slices.Sorted(maps.Keys(changed)), nil, func(rows []jsontext.Value) error {
+		for _, native := range rows {
+			r, ok := readRow(native)
+			if !ok {
+				return handlers.ErrIncomplete
+			}
+			id, event := r.text(stepAsset), r.text(stepEvent)
+			if _, wanted := changed[id]; wanted && event != "" && !earlier(native, last[id].native) {
+				last[id] = step{id, event, native}
+			}
+		}
+		return nil
+	})
+	views := map[string]string{}
+	if err != nil {
+		return views
+	}
+	for id, st := range last {
+		if r, ok := readRow(st.native); ok && strings.EqualFold(r.text(stepStatus), changed[id]) {
+			views[id] = ViewExplained
+		}
+	}
+	return views
+}
+
+// earlier reports whether a row of a history is of a block before that of
+// another. The API does not say in which order it lists them.
+func earlier(row, other jsontext.Value) bool {
+	number := func(v jsontext.Value) *int64 {
+		r, ok := readRow(v)
+		var b block
+		if !ok || json.Unmarshal(r.find(stepBlock), &b) != nil {
+			return nil
+		}
+		return b.number
+	}
+	a, b := number(row), number(other)
+	return a != nil && b != nil && *a < *b
+}
+
 // scanSecurities implements the Scan of the poller of offerings.
 func (v *visible) scanSecurities(ctx context.Context, s handlers.Scan) error {
 	err := v.client.pages(ctx, readSecurities, nil, list, func(rows []jsontext.Value) error {
-		return saw(s, readSecurities, rows, securityID, securityState, handlers.Sighting{Container: RoleSecurities})
+		return saw(s, readSecurities, rows, securityID, securityState, handlers.Sighting{Container: RoleSecurities}, nil)
 	})
 	if err != nil {
 		return err
@@ -75,14 +149,16 @@ func (v *visible) scanSecurities(ctx context.Context, s handlers.Scan) error {
 	return s.Complete(RoleSecurities)
 }
 
-// saw notes what rows show. A row without an id or a status is none.
-func saw(s handlers.Scan, e endpoint, rows []jsontext.Value, id, status field, as handlers.Sighting) error {
+// saw notes what rows show, some of them with a view of their own. A row
+// without an id or a status is none.
+func saw(s handlers.Scan, e endpoint, rows []jsontext.Value, id, status field, as handlers.Sighting, views map[string]string) error {
 	for _, native := range rows {
 		r, ok := readRow(native)
 		if !ok || r.text(id) == "" || r.text(status) == "" {
 			return &handlers.UpstreamError{Endpoint: e.name, Err: handlers.ErrIncomplete}
 		}
 		as.Key, as.State = r.text(id), seen{r.text(status), native}.encode()
+		as.View = views[as.Key]
 		if err := s.Saw(as); err != nil {
 			return err
 		}
