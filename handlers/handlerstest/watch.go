@@ -43,6 +43,8 @@ type Watch struct {
 	pollers  *poll.Pollers
 	now      time.Time
 	err      error
+	letters  []*letter // events that are to be followed up
+	givenUp  []string
 }
 
 // NewWatch opens a source of settings, which are decoded and validated, and
@@ -69,13 +71,17 @@ func NewWatch(t testing.TB, p handlers.Platform, settings any, client *http.Clie
 // on the bus, and nothing else.
 func (w *Watch) Restart() {
 	w.t.Helper()
-	w.pollers = poll.New(poll.Config{
+	w.pollers = poll.New(w.config())
+	w.pollers.Update([]handlers.Source{w.source})
+}
+
+func (w *Watch) config() poll.Config {
+	return poll.Config{
 		Journal: w.road, Relay: w.road, Bus: w.bus,
 		Seal: polltest.Seal, Open: polltest.Open, Pseudonym: Pseudonym,
 		Holder: "test", Log: slog.New(slog.DiscardHandler),
 		Now: func() time.Time { return w.now },
-	})
-	w.pollers.Update([]handlers.Source{w.source})
+	}
 }
 
 // Round runs the named pollers of the source once each, all in their order if
@@ -97,6 +103,12 @@ func (w *Watch) Round(pollers ...string) []schemas.Event {
 		}
 		w.err = errors.Join(w.err, err)
 	}
+	return w.told(schemas.ChannelPoll)
+}
+
+// told has everything told, and returns what that was since it was asked last.
+func (w *Watch) told(by schemas.Channel) []schemas.Event {
+	w.t.Helper()
 	if err := w.road.Drain(w.t.Context()); err != nil {
 		w.t.Fatal(err)
 	}
@@ -105,18 +117,21 @@ func (w *Watch) Round(pollers ...string) []schemas.Event {
 		w.t.Errorf("a delivery could not be told: %v", err)
 	}
 	for _, e := range events {
-		w.check(e)
+		w.check(e, by)
 	}
 	return events
 }
 
-// check fails the test if an event can't be published.
-func (w *Watch) check(e schemas.Event) {
+// check fails the test if an event can't be published. One that is to be
+// followed up is kept.
+func (w *Watch) check(e schemas.Event, by schemas.Channel) {
 	w.t.Helper()
-	if e.Source != w.source.Name || e.Channel != schemas.ChannelPoll || !e.Recorded.Equal(w.now) {
+	if e.Source != w.source.Name || e.Channel != by || !e.Recorded.Equal(w.now) {
 		w.t.Errorf("%s is not an event of its delivery: %+v", e.ID, e)
 	}
-	if !strings.HasPrefix(e.ID, e.Source+":"+e.Type.Entity()+":") {
+	begins := func(entity string) bool { return strings.HasPrefix(e.ID, e.Source+":"+entity+":") }
+	// A step on a ledger has the id of the ledger's entry.
+	if entity := e.Type.Entity(); !begins(entity) && (entity != "subscription" || !begins("asset")) {
 		w.t.Errorf("id %s does not begin with source and entity", e.ID)
 	}
 	messages, err := e.Messages()
@@ -128,11 +143,17 @@ func (w *Watch) check(e schemas.Event) {
 			w.t.Errorf("subject %q or id %q has what it may not have", m.Subject, m.ID)
 		}
 	}
+	if len(messages) > 0 {
+		w.keep(e, messages[0])
+	}
 }
 
 // normalize translates a delivery, and fails the test if that isn't pure, or if
 // two events of the delivery have the same id.
 func (w *Watch) normalize(d handlers.Delivery) (handlers.Output, error) {
+	if d.Role == handlers.RoleFollowUp && !d.Changes {
+		return handlers.Output{}, w.giveUp(d)
+	}
 	s := &suite{Case: Case{Platform: w.platform}}
 	given := d
 	given.Payload = bytes.Clone(d.Payload)
