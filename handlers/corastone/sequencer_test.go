@@ -21,14 +21,19 @@ import (
 type asked struct {
 	*handlerstest.Watch
 	ledger *corastonetest.Ledger
+	node   *corastonetest.Node
+	outbox []corastonetest.Entry // what the ledger notified of and nobody has pushed
 	t      *testing.T
 }
 
 func ask(t *testing.T) *asked {
 	t.Helper()
-	a := &asked{t: t}
+	a := &asked{t: t, node: corastonetest.NewNode(signer(t), corastonetest.Topic, 1)}
 	// The ledger's time is that of the watch: what happens is dated by it.
-	a.ledger = corastonetest.NewLedger(corastonetest.Options{Now: func() time.Time { return a.Now() }})
+	a.ledger = corastonetest.NewLedger(corastonetest.Options{
+		Now:  func() time.Time { return a.Now() },
+		Tell: func(e corastonetest.Entry) { a.outbox = append(a.outbox, e) },
+	})
 	server := httptest.NewServer(a.ledger)
 	t.Cleanup(server.Close)
 	t.Cleanup(server.Client().CloseIdleConnections)
