@@ -10,6 +10,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nuid"
+
+	"github.com/seed75441868/postern/schemas"
 )
 
 // An atomic batch (NATS ADR-50) is a run of messages with one batch id and
@@ -41,7 +43,7 @@ const (
 // answer either may be: then a repeat, which has a new batch id, finds the same
 // message ids there or not. It adds to the messages' headers.
 func (b *Bus) batch(ctx context.Context, msgs []*nats.Msg) ([]uint64, error) {
-	ctx, cancel, err := b.attempt(ctx)
+	ctx, cancel, err := b.attemptAt(ctx, schemas.Stream(msgs[0].Header.Get(jetstream.ExpectedStreamHeader)))
 	if err != nil {
 		return nil, err
 	}

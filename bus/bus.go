@@ -98,10 +98,12 @@ type Bus struct {
 	closed    chan struct{} // closed when nats.go has let go of the connection
 	wg        sync.WaitGroup
 
-	prepare  sync.Mutex // held while streams are created: no restart then
-	warnedOf string     // version of a server, under prepare
+	prepare  sync.Mutex                        // held while streams are created: no restart then
+	warnedOf string                            // version of a server, under prepare
+	seen     map[string]jetstream.StreamConfig // streams that there were, under prepare
 	drift    drift
 	facts    facts
+	patience patience
 	lease    leaseTimes
 	gauges   gauges
 }
@@ -115,7 +117,7 @@ func Open(cfg Config) (*Bus, error) {
 		return nil, errors.New("bus: either an embedded or an external NATS must be configured")
 	}
 	cfg = withDefaults(cfg)
-	b := &Bus{cfg: cfg, log: cfg.Log, closed: make(chan struct{}), lease: leaseTimes{leaseTTL, leaseRenewal}}
+	b := &Bus{cfg: cfg, log: cfg.Log, closed: make(chan struct{}), seen: map[string]jetstream.StreamConfig{}, lease: leaseTimes{leaseTTL, leaseRenewal}}
 	b.link.changed = make(chan struct{})
 	b.closing, b.close = context.WithCancel(context.Background())
 
@@ -241,6 +243,11 @@ func (b *Bus) MaxPayload() int {
 // with the bus, and as soon as the connection is lost, because then nats.go
 // waits for an answer that can't come any more.
 func (b *Bus) attempt(ctx context.Context) (context.Context, context.CancelFunc, error) {
+	return b.attemptFor(ctx, b.cfg.Timeout)
+}
+
+// attemptFor is attempt with another timeout.
+func (b *Bus) attemptFor(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc, error) {
 	if b.closing.Err() != nil {
 		return nil, nil, ErrClosed
 	}
@@ -249,7 +256,7 @@ func (b *Bus) attempt(ctx context.Context) (context.Context, context.CancelFunc,
 		return nil, nil, ErrDisconnected
 	}
 	ctx, end := context.WithCancelCause(ctx)
-	ctx, cancel := context.WithTimeoutCause(ctx, b.cfg.Timeout, errTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errTimeout)
 	stopUp := context.AfterFunc(up, func() { end(ErrDisconnected) })
 	stopClosing := context.AfterFunc(b.closing, func() { end(ErrClosed) })
 	return ctx, func() {

@@ -173,7 +173,7 @@ func (c *consuming) once(ctx context.Context, fn func(Consumed)) error {
 		case msgs <- m:
 		case <-ctx.Done():
 		}
-	}, jetstream.PullMaxMessages(pull), jetstream.PullExpiry(20*time.Second), jetstream.PullHeartbeat(5*time.Second),
+	}, jetstream.PullMaxMessages(pull), jetstream.PullExpiry(20*time.Second), jetstream.PullHeartbeat(c.b.heartbeat()),
 		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) { cancel(fmt.Errorf("%w: %w", errInterrupted, err)) }))
 	if err != nil {
 		return err

@@ -11,7 +11,7 @@ import (
 
 // StreamState asks the server for a stream's state. Its errors are transient.
 func (b *Bus) StreamState(ctx context.Context, stream schemas.Stream) (schemas.StreamState, error) {
-	ctx, cancel, err := b.attempt(ctx)
+	ctx, cancel, err := b.attemptAt(ctx, stream)
 	if err != nil {
 		return schemas.StreamState{}, fmt.Errorf("state of %s: %w", stream, err)
 	}

@@ -134,7 +134,7 @@ const codeNoMessage jetstream.ErrorCode = 10037
 // held asks for the message of a key. The question goes to the stream's leader:
 // of a copy, which nats.go would ask, the answer may be an old one.
 func (b *Bus) held(ctx context.Context, bucket, key string) (holding, error) {
-	ctx, cancel, err := b.attempt(ctx)
+	ctx, cancel, err := b.attemptAt(ctx, keyStream(bucket))
 	if err != nil {
 		return holding{}, err
 	}

@@ -13,6 +13,8 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/seed75441868/postern/schemas"
 )
 
 // drift is what streams have that the configuration doesn't want.
@@ -22,7 +24,8 @@ type drift struct {
 }
 
 // Prepare returns nil once there is a connection and every stream and bucket
-// exists. It creates those that are missing. Those that exist it leaves as they
+// exists. It creates those that are missing. One that was there
+// before and has no leader just now counts as there. Those that exist it leaves as they
 // are, see [Bus.Drift], with one exception: on the embedded server, which nobody
 // else changes, ages, windows and room that grows follow the configuration. It
 // is safe to repeat. Its errors are transient, unless
@@ -44,11 +47,16 @@ func (b *Bus) Prepare(ctx context.Context) error {
 	wanted := b.cfg.wanted()
 	var missing []jetstream.StreamConfig
 	var unrecovered, lines []string
-	for _, want := range wanted {
-		have, err := b.existing(ctx, want)
+	for i, s := range b.lookAll(ctx, wanted) {
+		want, have, err := wanted[i], s.have, s.err
 		switch {
 		case err == nil:
+			b.seen[want.Name] = have
 			lines = append(lines, differences(want, have)...)
+		case errors.Is(err, errTimeout) && b.seen[want.Name].Name != "":
+			// It has no leader just now. Who needs it will find out; others
+			// needn't wait for it.
+			lines = append(lines, differences(want, b.seen[want.Name])...)
 		case !errors.Is(err, jetstream.ErrStreamNotFound):
 			return fmt.Errorf("prepare: %w", err)
 		case b.server != nil && inUse(b.server.storeDir(want.Name)):
@@ -69,9 +77,33 @@ func (b *Bus) Prepare(ctx context.Context) error {
 	return nil
 }
 
+// sighting is what was found of a stream.
+type sighting struct {
+	have jetstream.StreamConfig
+	err  error
+}
+
+// lookAll returns how the streams are. In a cluster each may take its time, so
+// that all are asked for at once; the embedded server also changes them, one
+// after the other because they share its room.
+func (b *Bus) lookAll(ctx context.Context, wanted []jetstream.StreamConfig) []sighting {
+	found := make([]sighting, len(wanted))
+	var all sync.WaitGroup
+	for i, want := range wanted {
+		one := func() { found[i].have, found[i].err = b.existing(ctx, want) }
+		if b.server == nil {
+			all.Go(one)
+		} else {
+			one()
+		}
+	}
+	all.Wait()
+	return found
+}
+
 // existing returns how a stream is that exists, once it follows what is wanted.
 func (b *Bus) existing(ctx context.Context, want jetstream.StreamConfig) (jetstream.StreamConfig, error) {
-	ctx, cancel, err := b.attempt(ctx)
+	ctx, cancel, err := b.attemptAt(ctx, schemas.Stream(want.Name))
 	if err != nil {
 		return want, err
 	}

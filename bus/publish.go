@@ -160,7 +160,7 @@ func (b *Bus) store(ctx context.Context, stream schemas.Stream, msgs []schemas.M
 }
 
 func (b *Bus) single(ctx context.Context, stream schemas.Stream, m schemas.Message) (uint64, error) {
-	ctx, cancel, err := b.attempt(ctx)
+	ctx, cancel, err := b.attemptAt(ctx, stream)
 	if err != nil {
 		return 0, err
 	}

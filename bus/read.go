@@ -113,7 +113,7 @@ func (r *reading) once(ctx context.Context, fn deliver) error {
 		case msgs <- m:
 		case <-ctx.Done():
 		}
-	}, jetstream.PullMaxMessages(r.pull), jetstream.PullExpiry(20*time.Second), jetstream.PullHeartbeat(5*time.Second),
+	}, jetstream.PullMaxMessages(r.pull), jetstream.PullExpiry(20*time.Second), jetstream.PullHeartbeat(r.b.heartbeat()),
 		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) { cancel(fmt.Errorf("%w: %w", errInterrupted, err)) }))
 	if err != nil {
 		return err
@@ -193,7 +193,7 @@ const (
 // nothingLeft asks the server whether there is nothing more to deliver: what was
 // still to come may have been deleted, and nothing says so.
 func (r *reading) nothingLeft(ctx context.Context, consumer jetstream.Consumer, sent uint64) (bool, error) {
-	ctx, cancel, err := r.b.attempt(ctx)
+	ctx, cancel, err := r.b.attemptAt(ctx, r.stream)
 	if err != nil {
 		return false, err
 	}
@@ -259,7 +259,7 @@ func (r *reading) look(ctx context.Context) (last uint64, err error) {
 }
 
 func (r *reading) consumer(ctx context.Context) (jetstream.Consumer, error) {
-	ctx, cancel, err := r.b.attempt(ctx)
+	ctx, cancel, err := r.b.attemptAt(ctx, r.stream)
 	if err != nil {
 		return nil, err
 	}

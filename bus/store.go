@@ -155,7 +155,7 @@ func (b *Bus) put(ctx context.Context, bucket string, c change) (uint64, error) 
 }
 
 func (b *Bus) putOnce(ctx context.Context, m *nats.Msg) (uint64, error) {
-	ctx, cancel, err := b.attempt(ctx)
+	ctx, cancel, err := b.attemptAt(ctx, schemas.Stream(m.Header.Get(jetstream.ExpectedStreamHeader)))
 	if err != nil {
 		return 0, err
 	}
