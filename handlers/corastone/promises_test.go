@@ -15,26 +15,24 @@ import (
 
 // TestPollPromises: Corastone keeps the promises of all polled platforms.
 func TestPollPromises(t *testing.T) {
-	handlerstest.Poller(t, handlerstest.PollerCase{
-		Platform: corastone.Platform(),
-		Stage:    stage,
-		Twins:    true,
-		Vocabulary: []schemas.Type{
-			schemas.ProcessQueued, schemas.ProcessInProgress, schemas.ProcessSucceeded, schemas.ProcessFailed,
-			schemas.ProcessTimedOut, schemas.ProcessReported,
-		},
-	})
+	var words []schemas.Type
+	for _, d := range schemas.Definitions() {
+		switch d.Type.Entity() {
+		case "process", "orchestration", "error", "job", "subscription", "offering":
+			words = append(words, d.Type)
+		}
+	}
+	handlerstest.Poller(t, handlerstest.PollerCase{Platform: corastone.Platform(), Stage: stage, Twins: true, Vocabulary: words})
 }
 
 func stage(t testing.TB) handlerstest.Stage {
 	t.Helper()
 	l := corastonetest.NewLedger(corastonetest.Options{})
-	must := func(r corastonetest.Receipt, err error) corastonetest.Receipt {
+	must := func(_ corastonetest.Receipt, err error) {
 		t.Helper()
 		if err != nil {
 			t.Fatal(err)
 		}
-		return r
 	}
 	fund, err := l.Fund(corastonetest.Security{})
 	if err != nil {
@@ -45,21 +43,35 @@ func stage(t testing.TB) handlerstest.Stage {
 		URL: "https://api.corastone.example", OrgID: corastonetest.OurOrg,
 		ClientID: corastonetest.ClientID, ClientSecret: handlers.NewSecret(corastonetest.ClientSecret),
 	}
-	tells := func(types ...schemas.Type) []schemas.Type { return types }
+	// Which steps an investment took is left to follow-ups, unless there are none.
+	none := false
+	s.FollowUp = &corastone.FollowUp{Enabled: &none}
+	step := func(t schemas.Type) []schemas.Type {
+		return []schemas.Type{schemas.ProcessSucceeded, schemas.OrchestrationSucceeded, t}
+	}
+	paused := handlerstest.Happening{
+		Name: "paused", Do: func() { must(l.Pause(fund)) }, Scans: 2, Tells: step(schemas.OfferingPaused),
+	}
+	removed := handlerstest.Happening{
+		Name: "assignment removed", Do: func() { must(l.RemoveAssignment(fund)) }, Scans: 2,
+		Tells: step(schemas.OfferingAssignmentRemoved),
+	}
 	return handlerstest.Stage{
 		Handler:  l,
 		Settings: s,
 		Every:    6 * time.Hour,
 		Login:    func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/token") },
 		Expire:   l.EndTokens,
-		First:    tells(schemas.OfferingOpened, schemas.OfferingAssignmentAccepted),
+		First:    []schemas.Type{schemas.OfferingOpened, schemas.OfferingAssignmentAccepted},
 		Happenings: []handlerstest.Happening{
-			{Name: "subscribed", Do: func() { must(l.Subscribe(fund, corastonetest.Subscription{Amount: "1200.00"})) }, Scans: 2, Tells: tells()},
-			{Name: "paused", Do: func() { must(l.Pause(fund)) }, Scans: 2, Tells: tells()},
-			{Name: "an error", Do: func() { l.LogError("EC001", "") }, Scans: 2, Tells: tells()},
-			{Name: "removed", Do: func() { must(l.RemoveAssignment(fund)) }, Scans: 2, Tells: tells()},
+			{
+				Name: "subscribed", Do: func() { must(l.Subscribe(fund, corastonetest.Subscription{Amount: "1200.00"})) }, Scans: 2,
+				Tells: step(schemas.SubscriptionStatusChanged),
+			},
+			paused, removed,
+			{Name: "an error", Do: func() { l.LogError("EC001", "") }, Scans: 2, Tells: []schemas.Type{schemas.ErrorLogged}},
 		},
-		There: handlerstest.Happening{Do: func() { must(l.Pause(fund)) }, Scans: 2, Tells: tells()},
-		Back:  handlerstest.Happening{Do: func() { must(l.Resume(fund)) }, Scans: 2, Tells: tells()},
+		There: paused,
+		Back:  handlerstest.Happening{Do: func() { must(l.Resume(fund)) }, Scans: 2, Tells: step(schemas.OfferingResumed)},
 	}
 }
