@@ -34,9 +34,10 @@ func demoCommand(p *process) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Shows a subscription's life, without configuration or network",
-		Long: `Runs a receiver with an embedded NATS and a stand-in of the platform that
-pushes to it, all on loopback. Stdout has a line per message that is published,
-"<time> <subject>"; stderr says what is pushed and what it becomes.
+		Long: `Runs a receiver with an embedded NATS and stand-ins of all platforms, all on
+loopback: Corastone's pushes to it, and it polls those of Concedus, Tokeny and CAS.
+Stdout has a line per message that is published, "<time> <subject>"; stderr says
+what is pushed and what it becomes, and what happens at those that are polled.
 
 It uses the usual ports, and free ones where those are taken. It ends with
 Ctrl-C or after --for.`,
@@ -54,9 +55,11 @@ Ctrl-C or after --for.`,
 			if period == 0 {
 				return failf(exitUsage, "leave it out to run until interrupted", "--for must be longer than 0")
 			}
+			// As Ctrl-C does, and not a deadline, by which pollers would plan.
 			var cancel context.CancelFunc
-			ctx, cancel = context.WithTimeout(ctx, period.Std())
+			ctx, cancel = context.WithCancel(ctx)
 			defer cancel()
+			defer time.AfterFunc(period.Std(), cancel).Stop()
 		}
 		if *dir != "" {
 			return runDemo(ctx, p, *dir)
@@ -87,13 +90,19 @@ func (d durationFlag) String() string {
 	return d.Std().String()
 }
 
-// runDemo runs the receiver and the stand-in until ctx ends.
-func runDemo(ctx context.Context, p *process, dir string) error {
+// runDemo runs the receiver and the stand-ins until ctx ends.
+func runDemo(ctx context.Context, p *process, dir string) (err error) {
 	signer, err := corastonetest.NewSigner()
 	if err != nil {
 		return err
 	}
-	file, err := writeDemoConfig(dir, signer)
+	began := time.Now()
+	polled, err := newDemoPlatforms()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, polled.close()) }()
+	file, err := writeDemoConfig(dir, signer, polled)
 	if err != nil {
 		return err
 	}
@@ -129,7 +138,7 @@ func runDemo(ctx context.Context, p *process, dir string) error {
 			return nil
 		}
 		p.welcome(app, file)
-		return demo{p, app, signer}.run(ctx)
+		return demo{p, app, signer, polled, began}.run(ctx)
 	})
 	return g.Wait()
 }
@@ -149,7 +158,8 @@ func reaching(sns *corastonetest.CertificateHost, platforms []handlers.Platform)
 // welcome says what runs and what to try.
 func (p *process) welcome(a *app, file string) {
 	fmt.Fprintf(p.stderr, `
-Postern runs, with a stand-in of Corastone that pushes to it.
+Postern runs, with a stand-in of Corastone that pushes to it, and stand-ins of
+Concedus, Tokeny and CAS Access Controls that it polls.
 
   pushes    http://%[1]s/hooks/corastone
   metrics   http://%[2]s/metrics
@@ -161,21 +171,25 @@ Postern runs, with a stand-in of Corastone that pushes to it.
 Try in another terminal:
 
   postern tail --ops http://%[2]s --last 5 -o json
+  postern pollers list --ops http://%[2]s
   curl 'http://%[2]s/readyz?verbose'
   curl -i http://%[1]s/hooks/corastone -d 'let me in'
   nats -s nats://%[3]s sub 'postern.events.>'
 
-Below, what is pushed stands behind "-->", and what is published in the lines
-with a subject. Ctrl-C ends it.
+Below, what is pushed stands behind "-->", what happens where somebody has to
+look behind "~~>", and what is published in the lines with a subject. Ctrl-C ends
+it.
 
 `, a.ingressAddr, a.opsAddr, a.bus.Load().Addr(), file)
 }
 
-// demo drives the stand-in and shows what becomes of its pushes.
+// demo drives the stand-ins and shows what becomes of what they say.
 type demo struct {
 	p      *process
 	app    *app
 	signer *corastonetest.Signer
+	polled *demoPlatforms
+	began  time.Time
 }
 
 func (d demo) run(ctx context.Context) error {
@@ -184,6 +198,7 @@ func (d demo) run(ctx context.Context) error {
 		g.Go(func() error { return d.show(running, stream) })
 	}
 	g.Go(func() error { return d.push(running) })
+	g.Go(func() error { return d.happen(running) })
 	if err := g.Wait(); err != nil && ctx.Err() == nil {
 		return err
 	}
@@ -192,7 +207,7 @@ func (d demo) run(ctx context.Context) error {
 
 // show prints a line for every message that comes to a stream.
 func (d demo) show(ctx context.Context, stream schemas.Stream) error {
-	return d.app.bus.Load().Tail(ctx, bus.TailOptions{Stream: stream, New: true, Follow: true}, func(m bus.TailMessage) error {
+	return d.app.bus.Load().Tail(ctx, bus.TailOptions{Stream: stream, Since: d.began, Follow: true}, func(m bus.TailMessage) error {
 		_, err := fmt.Fprintf(d.p.stdout, "%s %s\n", schemas.FormatTime(m.Time), m.Subject)
 		return err
 	})
@@ -230,10 +245,8 @@ func (d demo) push(ctx context.Context) error {
 		}
 		steps = nil
 		fmt.Fprintf(d.p.stderr, "\nThat was a subscription's life. The next one begins in %s.\n\n", demoRest)
-		select {
-		case <-ctx.Done():
+		if !pauseFor(ctx, demoRest) {
 			return nil
-		case <-time.After(demoRest):
 		}
 	}
 }
@@ -246,7 +259,7 @@ func answered(a corastonetest.Answer, err error) string {
 }
 
 // writeDemoConfig makes a configuration, and the certificate that it pins.
-func writeDemoConfig(dir string, signer *corastonetest.Signer) (string, error) {
+func writeDemoConfig(dir string, signer *corastonetest.Signer, polled *demoPlatforms) (string, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", err
 	}
@@ -257,12 +270,16 @@ func writeDemoConfig(dir string, signer *corastonetest.Signer) (string, error) {
 	if err := os.WriteFile(filepath.Join(dir, "demo-sns.pem"), signer.Certificate(), 0o600); err != nil {
 		return "", err
 	}
+	sources, err := polled.config(dir)
+	if err != nil {
+		return "", err
+	}
 	text := strings.NewReplacer(
 		"INGRESS", freeAddress("127.0.0.1:8080"),
 		"OPS", freeAddress("127.0.0.1:8081"),
 		"NATS", freeAddress("127.0.0.1:4222"),
 		"TOPIC", corastonetest.Topic,
-	).Replace(demoConfig)
+	).Replace(demoConfig) + sources
 	return file, os.WriteFile(file, []byte(text), 0o600)
 }
 

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"maps"
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -33,35 +35,57 @@ func postern(t testing.TB, args ...string) (stdout, stderr string, code int) {
 	return out.String(), err.String(), cmd.ProcessState.ExitCode()
 }
 
-func TestDemoShowsALifeARefusalAndAQuarantine(t *testing.T) {
-	stdout, stderr, code := postern(t, "demo", "--for", "10s")
+func TestDemoShowsALifeARefusalAQuarantineAndWhatIsPolled(t *testing.T) {
+	t.Parallel()
+	stdout, stderr, code := postern(t, "demo", "--for", "14s")
 	if code != 0 {
 		t.Fatalf("exit code %d\n%s", code, stderr)
 	}
-	line := regexp.MustCompile(`(?m)^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (postern\.[a-z_.]+?)(\.[0-9a-f-]{36})?$`)
-	var got []string
+	line := regexp.MustCompile(`(?m)^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (postern\.[a-z]+\.([a-z-]+)[a-z_.]+?)(\.[0-9A-Za-z_-]+)?$`)
+	got := map[string][]string{}
 	for _, m := range line.FindAllStringSubmatch(stdout, -1) {
-		got = append(got, m[1])
+		got[m[2]] = append(got[m[2]], strings.TrimPrefix(m[1], "postern."))
 	}
-	want := []string{
-		"postern.ops.corastone.push_confirmation_requested",
-		"postern.ops.corastone.push_confirmed",
-		"postern.events.corastone.process.succeeded",
-		"postern.events.corastone.orchestration.succeeded",
-		"postern.events.corastone.process.succeeded",
-		"postern.events.corastone.process.succeeded",
-		"postern.events.corastone.process.succeeded",
-		"postern.events.corastone.process.failed",
-		"postern.events.corastone.error.logged",
-		"postern.ops.corastone.push_rejected",
-		"postern.quarantine.corastone.bad_json",
-		"postern.events.corastone.process.succeeded",
+	if n := strings.Count(stdout, "\n"); n != len(slices.Concat(slices.Collect(maps.Values(got))...)) {
+		t.Errorf("stdout has other lines:\n%s", stdout)
+	}
+	for _, source := range []string{"concedus", "fund-one", "cas"} {
+		slices.Sort(got[source]) // several pollers tell of them
+	}
+	want := map[string][]string{
+		"corastone": {
+			"ops.corastone.push_confirmation_requested",
+			"ops.corastone.push_confirmed",
+			"events.corastone.process.succeeded",
+			"events.corastone.orchestration.succeeded",
+			"events.corastone.process.succeeded",
+			"events.corastone.process.succeeded",
+			"events.corastone.process.succeeded",
+			"events.corastone.process.failed",
+			"events.corastone.error.logged",
+			"ops.corastone.push_rejected",
+			"quarantine.corastone.bad_json",
+			"events.corastone.process.succeeded",
+		},
+		"concedus": {
+			"events.concedus.subscription.absent", "events.concedus.subscription.absent",
+			"events.concedus.subscription.agent_approved", "events.concedus.subscription.released",
+			"events.concedus.subscription.submitted_to_issuer", "events.concedus.subscription.undetermined",
+		},
+		"fund-one": {
+			"events.fund-one.investor.added", "events.fund-one.investor.qualified", "events.fund-one.investor.status_changed",
+		},
+		"cas": {
+			"events.cas.access.created", "events.cas.access.created", "events.cas.access.granted", "events.cas.access.revoked",
+			"events.cas.offering.allocations_released", "events.cas.offering.allocations_unreleased",
+			"events.cas.offering.book_closed", "events.cas.offering.book_opened",
+		},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("what is published (-want +got):\n%s\n%s", diff, stdout)
 	}
-	if !strings.Contains(stderr, "answered 403") {
-		t.Errorf("the forgery's refusal is not shown:\n%s", stderr)
+	if !strings.Contains(stderr, "answered 403") || !strings.Contains(stderr, "~~> the candidate is qualified") {
+		t.Errorf("what happens is not shown:\n%s", stderr)
 	}
 }
 

@@ -48,7 +48,11 @@ func (w *polled) chained(js jetstream.JetStream, ids []string, after int) {
 			w.t.Errorf("%s was told twice", body.ID)
 		}
 		seen[body.ID] = true
-		if body.Type != "postern.investor.status_changed.v1" {
+		switch body.Type {
+		case "postern.investor.status_changed.v1":
+		case "postern.investor.qualified.v1", "postern.investor.disqualified.v1":
+			continue // told of the same change
+		default:
 			w.t.Errorf("told %s", m.Subject())
 			continue
 		}

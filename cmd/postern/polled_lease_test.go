@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -122,7 +123,7 @@ func TestALostLeaseTellsNothingTwice(t *testing.T) {
 
 	leases := bucket(t, first.js, "postern_leases")
 	both, changes := 0, 0
-	for round := range 4 {
+	for round := range 2 {
 		keys, err := leases.Keys(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -155,6 +156,61 @@ func TestALostLeaseTellsNothingTwice(t *testing.T) {
 		holder = second
 	}
 	holder.scanned(4, candidatesOne)
+	first.chained(first.js, ids, known)
+}
+
+// Two receivers found different things of the same entities while nothing could
+// be told: of each entity one of them tells, and what the other one found is
+// superseded.
+func TestWhatTwoReceiversFoundDifferentlyIsToldByOne(t *testing.T) {
+	t.Parallel()
+	server := bustest.NewExternal(t)
+	first := newPolled(t)
+	first.external(server)
+	var ids []string
+	for range 60 {
+		ids = append(ids, first.tokeny.Add(firstToken, tokenytest.Investor{Email: "dora@probst.example"}))
+	}
+	first.start()
+	first.settled()
+	second := first.another()
+	second.start()
+	known := len(first.held(first.js, "POSTERN_EVENTS"))
+	limit(t, first.js, "POSTERN_EVENTS", 20<<10) // far less than it has
+	found := func(w *polled, status string) {
+		for _, id := range ids {
+			first.set(id, status)
+		}
+		eventually(t, "a receiver has what it found in its journal", func() bool {
+			n, _ := strconv.Atoi(w.metric("postern_journal_entries"))
+			return n >= len(ids)
+		})
+	}
+	found(first, "pending")
+	leases := bucket(t, first.js, "postern_leases")
+	eventually(t, "the second polls", func() bool {
+		if err := leases.Purge(t.Context(), strings.Replace(candidatesOne, "/", ".", 1)); err != nil {
+			t.Fatal(err)
+		}
+		pause(t.Context(), time.Second)
+		return second.metric(ofPoller("poll_lease_held", candidatesOne)) == "1"
+	})
+	found(second, "qualified")
+	if got := messages(t, first.js, "POSTERN_EVENTS"); got != uint64(known) {
+		t.Fatalf("%d were told though there is no room", got-uint64(known))
+	}
+	limit(t, first.js, "POSTERN_EVENTS", 64<<20)
+	superseded := 0
+	for _, w := range []*polled{first, second} {
+		eventually(t, "the journal is told", func() bool { return w.metric("postern_journal_entries") == "0" })
+		n, _ := strconv.Atoi(w.metric(`postern_deliveries_relayed_total{outcome="superseded",source="fund-one"}`))
+		superseded += n
+	}
+	if superseded == 0 {
+		t.Error("nothing was superseded")
+	}
+	eventually(t, "one polls", func() bool { return first.holds()+second.holds() == len(allPollers()) })
+	second.scanned(3, candidatesOne)
 	first.chained(first.js, ids, known)
 }
 

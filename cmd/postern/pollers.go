@@ -69,7 +69,7 @@ func pollersListCommand(p *process) *cobra.Command {
 				if s.LastSuccess != nil {
 					last = ago(*s.LastSuccess, now)
 				}
-				every := time.Duration(s.Interval * float64(time.Second)).Round(time.Second)
+				every := time.Duration(s.Interval * float64(time.Second)).Round(time.Millisecond)
 				row(w, s.Name, s.State, every, last, s.Failures, harmless(s.Error))
 			}
 			return nil
