@@ -1,6 +1,8 @@
 package corastone_test
 
 import (
+	"bytes"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -23,7 +25,9 @@ type asked struct {
 	ledger *corastonetest.Ledger
 	node   *corastonetest.Node
 	outbox []corastonetest.Entry // what the ledger notified of and nobody has pushed
-	t      *testing.T
+	// alter changes what an endpoint answers; nil: nothing.
+	alter func(path string, body []byte) []byte
+	t     *testing.T
 }
 
 func ask(t *testing.T) *asked {
@@ -43,19 +47,32 @@ func ask(t *testing.T) *asked {
 		ClientSecret: handlers.NewSecret(corastonetest.ClientSecret),
 	}
 	client := server.Client()
-	client.Transport = known{client.Transport}
+	client.Transport = known{client.Transport, a}
 	a.Watch = handlerstest.NewWatch(t, corastone.Platform(), s, client)
 	return a
 }
 
 // known says who asks, as the receiver's client does: the node's firewall
 // refuses those who don't.
-type known struct{ next http.RoundTripper }
+type known struct {
+	next http.RoundTripper
+	a    *asked
+}
 
 func (k known) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = r.Clone(r.Context())
 	r.Header.Set("User-Agent", "postern/test")
-	return k.next.RoundTrip(r)
+	res, err := k.next.RoundTrip(r)
+	if err != nil || k.a.alter == nil {
+		return res, err
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		return nil, err
+	}
+	res.Body, res.ContentLength = io.NopCloser(bytes.NewReader(k.a.alter(r.URL.Path, body))), -1
+	return res, nil
 }
 
 // read runs the sequencer's poller and returns what it told.
