@@ -45,6 +45,7 @@ type Watch struct {
 	err      error
 	letters  []*letter // events that are to be followed up
 	givenUp  []string
+	logs     bytes.Buffer
 }
 
 // NewWatch opens a source of settings, which are decoded and validated, and
@@ -79,7 +80,7 @@ func (w *Watch) config() poll.Config {
 	return poll.Config{
 		Journal: w.road, Relay: w.road, Bus: w.bus,
 		Seal: polltest.Seal, Open: polltest.Open, Pseudonym: Pseudonym,
-		Holder: "test", Log: slog.New(slog.DiscardHandler),
+		Holder: "test", Log: slog.New(slog.NewTextHandler(&w.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Now: func() time.Time { return w.now },
 	}
 }
@@ -181,6 +182,9 @@ func (w *Watch) normalize(d handlers.Delivery) (handlers.Output, error) {
 
 // Err returns why scans of the last round failed, or nil.
 func (w *Watch) Err() error { return w.err }
+
+// Logged returns all that was logged.
+func (w *Watch) Logged() []byte { return w.logs.Bytes() }
 
 // Now returns the time of the watch, which stands still but for Advance.
 func (w *Watch) Now() time.Time { return w.now }
