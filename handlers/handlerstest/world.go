@@ -32,6 +32,7 @@ type world struct {
 	stage Stage
 	gate  *gate
 	watch *Watch
+	means handlers.Means
 	ear   *canaries.Ear
 
 	bootstrap bool // what is told was there before
@@ -55,6 +56,7 @@ func within(t *testing.T, c PollerCase, test func(w *world)) {
 		}
 		client := Serve(t, w.gate)
 		client.Transport = agent{client.Transport}
+		w.means = handlers.Means{Client: client, Pseudonym: Pseudonym}
 		p := c.Platform
 		p.Normalize = w.normalize
 		w.watch = NewWatch(t, p, w.stage.Settings, client)
@@ -95,7 +97,17 @@ func (w *world) pass(d time.Duration) {
 	w.watch.Advance(time.Now().Sub(w.watch.Now()))
 }
 
-func (w *world) restart() { w.watch.Restart() }
+// restart goes on with a source that was opened again: it knows what is on the
+// bus, and nothing else.
+func (w *world) restart() {
+	w.Helper()
+	source, err := w.c.Platform.Open(w.c.Platform.Name, w.stage.Settings, w.means)
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.watch.source = source
+	w.watch.Restart()
+}
 
 // round scans after the usual time, and returns what was told.
 func (w *world) round() []schemas.Type {
