@@ -32,6 +32,9 @@ func (j *Journal) engineOptions(files vfs.FS, lock *pebble.Lock) *pebble.Options
 			// Who reads it gets an error, and decides.
 			DataCorruption: func(info pebble.DataCorruptionInfo) {
 				j.log.Error("a file of the journal is damaged", "file", info.Path, "error", info.Details)
+				if isIndex(info) {
+					j.indexDamaged.Store(true)
+				}
 			},
 		},
 

@@ -94,7 +94,7 @@ func (x *Index) forgetSome(stream byte, from, to []byte) (next []byte, err error
 		next = append([]byte(nil), it.Key()...)
 		end = next
 	}
-	err = errors.Join(err, it.Error(), it.Close())
+	err = x.damage(errors.Join(err, it.Error(), it.Close()))
 	if err == nil && n > 0 {
 		err = b.DeleteRange(from, end, nil)
 	}

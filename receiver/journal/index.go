@@ -81,6 +81,8 @@ func openIndex(j *Journal) (*Index, error) {
 		v, err := j.get([]byte{prefixPosition, b})
 		switch {
 		case errors.Is(err, pebble.ErrNotFound):
+		case pebble.IsCorruptionError(err):
+			_ = x.damage(err) // and mirrors nobody
 		case err != nil:
 			return nil, err
 		default:
@@ -147,10 +149,10 @@ func (x *Index) Lookup(id string) (facets string, ok bool, err error) {
 		return "", false, nil
 	}
 	if err != nil {
-		return "", false, fmt.Errorf("look an event up: %w", err)
+		return "", false, fmt.Errorf("look an event up: %w", x.damage(err))
 	}
 	if len(v) < 9 {
-		return "", false, errors.Join(fmt.Errorf("look an event up: %w", ErrDamaged), closer.Close())
+		return "", false, errors.Join(fmt.Errorf("look an event up: %w", x.broken()), closer.Close())
 	}
 	facets = string(v[9:])
 	return facets, true, closer.Close()
@@ -220,7 +222,7 @@ func (x *Index) known(stream byte, m *mirror, t Told) (bool, error) {
 		return t.Seq < m.expired, nil
 	}
 	if err != nil {
-		return false, err
+		return false, x.damage(err)
 	}
 	same := len(v) == 16 && hash16(v) == toldHash(t.ID)
 	return same, closer.Close()

@@ -23,15 +23,15 @@ func (x *Index) Find(id string) (stream schemas.Stream, seq uint64, ok bool, err
 		return "", 0, false, nil
 	}
 	if err != nil {
-		return "", 0, false, fmt.Errorf("find an event: %w", err)
+		return "", 0, false, fmt.Errorf("find an event: %w", x.damage(err))
 	}
 	if len(v) < 9 {
-		return "", 0, false, fmt.Errorf("find an event: %w", ErrDamaged)
+		return "", 0, false, fmt.Errorf("find an event: %w", x.broken())
 	}
 	for _, s := range schemas.Streams() {
 		if b, err := streamByte(s); err == nil && b == v[0] {
 			return s, binary.BigEndian.Uint64(v[1:9]), true, nil
 		}
 	}
-	return "", 0, false, fmt.Errorf("find an event: %w", ErrDamaged)
+	return "", 0, false, fmt.Errorf("find an event: %w", x.broken())
 }

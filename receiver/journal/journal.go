@@ -61,7 +61,9 @@ type Journal struct {
 	disk  *disk
 	notes *synced
 	index *Index
-	guard *guard
+	// indexDamaged is whether something of the index can't be read.
+	indexDamaged atomic.Bool
+	guard        *guard
 
 	window  *window
 	flights flights

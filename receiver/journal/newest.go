@@ -27,12 +27,12 @@ func (x *Index) Newest(s schemas.Stream) (seq uint64, is func(id string) bool, e
 		return 0, nil, fmt.Errorf("newest of the index: %w", err)
 	}
 	if !it.Last() {
-		return 0, nil, errors.Join(it.Error(), it.Close())
+		return 0, nil, x.damage(errors.Join(it.Error(), it.Close()))
 	}
 	seq = binary.BigEndian.Uint64(it.Key()[2:])
 	noted, err := it.ValueAndErr()
 	var hash hash16
 	copy(hash[:], noted)
 	is = func(id string) bool { return toldHash(id) == hash }
-	return seq, is, errors.Join(err, it.Close())
+	return seq, is, x.damage(errors.Join(err, it.Close()))
 }

@@ -71,6 +71,9 @@ func (j *Journal) reclaimIfDue(bytes int64) {
 
 func (j *Journal) fill(f *filter) {
 	if err := f.fill(j.db, j.stop); err != nil {
+		if f == j.index.ids {
+			err = j.index.damage(err)
+		}
 		j.log.Error("can't fill a filter; look-ups are slower for it", "error", err)
 	}
 }

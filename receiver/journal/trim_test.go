@@ -166,6 +166,7 @@ func TestTheMetricsSayWhatWaits(t *testing.T) {
 	}
 	want := map[string]float64{
 		"postern_journal_entries": 0, "postern_journal_bytes": 0,
+		"postern_journal_max_bytes": 1 << 30, "postern_store_reserve_bytes": 0,
 		"postern_journal_oldest_timestamp_seconds": 0, "postern_store_free_bytes": 123456789,
 	}
 	if diff := cmp.Diff(want, gather()); diff != "" {

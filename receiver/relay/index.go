@@ -17,16 +17,38 @@ import (
 var mirrored = []schemas.Stream{schemas.StreamEvents, schemas.StreamRestricted, schemas.StreamOps}
 
 // ready returns nil if the bus is there and the index knows all that is on it.
-// It has work to do only after a start, a reconnect and a failure to publish.
+// It has work to do only after a start, a reconnect, a failure to publish, and
+// when something of the index can't be read any more.
 func (r *Relay) ready(ctx context.Context) error {
+	_, err := r.readyFor(ctx)
+	return err
+}
+
+// readyFor is ready, and returns how often the index caught up by now:
+// what was looked up while that changed may have been answered by an index that
+// was just being made anew.
+func (r *Relay) readyFor(ctx context.Context) (times uint64, err error) {
 	r.syncing.Lock()
 	defer r.syncing.Unlock()
-	if epoch := r.cfg.Bus.Epoch(); epoch != 0 && r.synced.Load() == epoch {
-		return nil
+	if epoch := r.cfg.Bus.Epoch(); epoch != 0 && r.synced.Load() == epoch && !r.index.Damaged() {
+		return r.syncs.Load(), nil
 	}
+	r.syncs.Add(1)
+	return r.syncs.Load(), r.catchUp(ctx)
+}
+
+// catchUp has the index learn what is on the bus.
+func (r *Relay) catchUp(ctx context.Context) error {
 	r.stopFollow()
 	r.stopFollow = func() {}
 	r.synced.Store(0)
+	if r.index.Damaged() {
+		r.cfg.Log.Error("the index of what was told is damaged; it is made anew from the bus, and nothing is told until then")
+		if err := r.index.Drop(); err != nil {
+			return err
+		}
+		r.metrics.rebuilt.Inc()
+	}
 	if err := r.cfg.Bus.Prepare(ctx); err != nil {
 		return fmt.Errorf("prepare the bus: %w", err)
 	}

@@ -17,6 +17,7 @@ type metrics struct {
 	drift         *prometheus.CounterVec
 	lag           *prometheus.HistogramVec
 	gaps          *gaps
+	rebuilt       prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer, sources []string) *metrics {
@@ -41,6 +42,11 @@ func newMetrics(reg prometheus.Registerer, sources []string) *metrics {
 			NativeHistogramMinResetDuration: time.Hour,
 		}, []string{"source", "channel"}),
 	}
+	m.rebuilt = prometheus.NewCounter(prometheus.CounterOpts{
+		Namespace: "postern", Name: "index_rebuilt_total",
+		Help: "How often the index of what was told was damaged and made anew from the bus.",
+	})
+	reg.MustRegister(m.rebuilt)
 	m.gaps = newGaps(reg)
 	reg.MustRegister(m.lag)
 	m.begin(sources)

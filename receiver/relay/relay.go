@@ -86,6 +86,7 @@ type Relay struct {
 	kept    *kept         // told entries that the journal keeps for TrimAfter
 
 	synced     atomic.Uint64 // epoch in which the index caught up, 0 if none
+	syncs      atomic.Uint64 // how often it began to
 	syncing    sync.Mutex    // guards stopFollow
 	stopFollow func()        // ends the followers of that epoch
 
@@ -250,11 +251,12 @@ func (r *Relay) publish(ctx context.Context, batches <-chan []*item) error {
 }
 
 // retry calls fn until it succeeds or ctx ends. It waits longer after each
-// failure, at most 5 s.
+// failure, at most 1 s: to ask again costs little, and what is told late is told
+// late to everybody.
 func (r *Relay) retry(ctx context.Context, fn func() error) error {
 	wait := backoff.NewExponentialBackOff()
 	wait.InitialInterval = 20 * time.Millisecond
-	wait.MaxInterval = 5 * time.Second
+	wait.MaxInterval = time.Second
 	for {
 		err := fn()
 		if err == nil {

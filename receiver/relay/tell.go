@@ -57,7 +57,8 @@ func (r *Relay) storeRaw(ctx context.Context, items []*item) error {
 // tell publishes what was not told yet. After a failure it is safe to call it
 // again with the same batch.
 func (r *Relay) tell(ctx context.Context, b *batch) error {
-	if err := r.ready(ctx); err != nil {
+	caughtUp, err := r.readyFor(ctx)
+	if err != nil {
 		return err
 	}
 	if err := r.hold(ctx, b.items); err != nil {
@@ -66,6 +67,9 @@ func (r *Relay) tell(ctx context.Context, b *batch) error {
 	out, err := r.resolve(b)
 	if err != nil {
 		return err
+	}
+	if r.syncs.Load() != caughtUp {
+		return errIndexAnew
 	}
 	for _, stream := range []schemas.Stream{schemas.StreamEvents, schemas.StreamRestricted, schemas.StreamOps} {
 		err := r.send(ctx, stream, out[stream], func(sent []parcel, seqs []uint64) error {
@@ -239,6 +243,9 @@ func (r *Relay) putAway(it *item, stream schemas.Stream, err error) {
 	}
 	r.quarantine(it, schemas.ReasonUnpublishable, err)
 }
+
+// errIndexAnew says that the index may have forgotten what it was asked for.
+var errIndexAnew = errors.New("the index was made anew meanwhile")
 
 // errToldMeanwhile says that another receiver told a fact after the index was
 // asked for it: whether it agrees is known when the index has heard of it.
