@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,6 +25,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/seed75441868/postern/handlers/concedus/concedustest"
 	"github.com/seed75441868/postern/handlers/corastone/corastonetest"
 )
 
@@ -49,6 +51,7 @@ type scene struct {
 	node                 *corastonetest.Node
 	environ              []string
 	running              []*started // the first one first
+	concedus             *concedustest.Server
 }
 
 // started is a command that runs beside a script.
@@ -63,14 +66,15 @@ type sceneKey struct{}
 // commands are what scripts have besides testscript's own commands.
 func (p *play) commands() map[string]func(*testscript.TestScript, bool, []string) {
 	return map[string]func(*testscript.TestScript, bool, []string){
-		"readme":  p.readme,  // runs a line of README to its end
-		"start":   p.start,   // begins a line of README
-		"ready":   ready,     // waits until the receiver takes and tells
-		"seen":    watched,   // waits until all that was started shows something; pushes meanwhile
-		"end":     end,       // interrupts what was started last
-		"push":    push,      // pushes: event ID, confirmation, stale, unknown or forged, and how many
-		"await":   await,     // repeats a command until its output matches
-		"replace": replaceIn, // changes a file
+		"readme":   p.readme,  // runs a line of README to its end
+		"start":    p.start,   // begins a line of README
+		"ready":    ready,     // waits until the receiver takes and tells
+		"seen":     watched,   // waits until all that was started shows something; pushes meanwhile
+		"end":      end,       // interrupts what was started last
+		"push":     push,      // pushes: event ID, confirmation, stale, unknown or forged, and how many
+		"await":    await,     // repeats a command until its output matches
+		"replace":  replaceIn, // changes a file
+		"concedus": standIn,   // has a stand-in of Concedus, whose URL is $CONCEDUS: release or leave, and how many
 	}
 }
 
@@ -342,6 +346,33 @@ func await(ts *testscript.TestScript, _ bool, args []string) {
 		_ = ts.Exec(args[1], args[2:]...) // whether it fails is not asked
 		return pattern.MatchString(ts.ReadFile("stdout"))
 	})
+}
+
+func standIn(ts *testscript.TestScript, _ bool, args []string) {
+	s := of(ts)
+	if s.concedus == nil {
+		s.concedus = concedustest.New(nil)
+		s.concedus.Agent("agent", "of concedus")
+		server := httptest.NewServer(s.concedus)
+		ts.Defer(server.Close)
+		ts.Setenv("CONCEDUS", server.URL)
+		const direct = "POSTERN_OUTBOUND__PROXY" // no proxy leads to it
+		ts.Setenv(direct, "")
+		s.environ = append(s.environ, direct+"=")
+	}
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	for i := range n {
+		key := fmt.Sprintf("README-%d", i)
+		switch args[0] {
+		case "release":
+			s.concedus.Release(concedustest.Contract{Key: key, Share: "100"})
+		case "leave":
+			s.concedus.Leave(key)
+		default:
+			ts.Fatalf("nothing of kind %q happens to contracts", args[0])
+		}
+	}
 }
 
 func replaceIn(ts *testscript.TestScript, _ bool, args []string) {
