@@ -255,7 +255,7 @@ func (a *app) relay(ctx, polling context.Context, opened chan<- *relay.Relay) er
 	defer carrying.Wait()
 	r := relay.New(relay.Config{
 		Journal: a.journal, Bus: keyed, Keys: a.keys, Normalize: normalize, TrimAfter: trimAfter, Sources: a.sourceNames(),
-		Released: a.triage.settled, Registerer: a.registry, Log: a.log,
+		Pushes: a.pushes, Released: a.triage.settled, Registerer: a.registry, Log: a.log,
 	})
 	a.relaying.Store(r)
 	a.expect() // a reload may have been faster
@@ -267,6 +267,16 @@ func (a *app) relay(ctx, polling context.Context, opened chan<- *relay.Relay) er
 		}
 	})
 	return r.Run(ctx)
+}
+
+// pushes reports whether a source pushes, as it is configured now.
+func (a *app) pushes(source string) bool {
+	for _, s := range a.now.Load().Sources {
+		if s.Name == source {
+			return s.Opened.Push != nil
+		}
+	}
+	return false
 }
 
 // expect has what counts by source begin at 0 for those that are configured.
