@@ -2,6 +2,7 @@ package deploy_test
 
 import (
 	"fmt"
+	"net/http/httptest"
 	"os/exec"
 	"regexp"
 	"slices"
@@ -14,6 +15,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/seed75441868/postern/handlers/concedus/concedustest"
 )
 
 // rules is a file of Prometheus rules.
@@ -101,7 +104,19 @@ func scrape(t *testing.T) string {
 	t.Helper()
 	scraped.once.Do(func() {
 		secrets := secretsOf(t)
-		r := startReceiver(t, fmt.Sprintf("ingress: {tls: {cert: %[1]s/ops.pem, key: %[1]s/ops.key}}\n", secrets))
+		concedus := concedustest.New(nil)
+		concedus.Agent("agent", "password")
+		polled := httptest.NewServer(concedus)
+		defer polled.Close()
+		password := write(t, t.TempDir(), "password", "password")
+		r := startReceiver(t, fmt.Sprintf(`
+ingress: {tls: {cert: %[1]s/ops.pem, key: %[1]s/ops.key}}
+sources:
+  concedus:
+    platform: concedus
+    api: {url: %[2]q}
+    agent: {username: agent, password: {file: %[3]q}}
+`, secrets, polled.URL, password))
 		broker := "nats://" + r.logged("nats listens")
 		c := newCaller(t, friend, insideCA(t, secrets))
 		steps, err := newNode(t, 4).Life()
@@ -113,7 +128,7 @@ func scrape(t *testing.T) string {
 		}
 		addConsumer(t, broker)
 		// Figures of the bus are read anew after some seconds.
-		wanted := []string{`postern_quarantine_open{`, `postern_consumer_pending{`, `postern_deliveries_relayed_total{outcome="published",source="corastone"} 8`}
+		wanted := []string{`postern_quarantine_open{`, `postern_poll_last_success_timestamp_seconds{`, `postern_consumer_pending{`, `postern_deliveries_relayed_total{outcome="published",source="corastone"} 8`}
 		eventually(t, "everything shows", func() bool {
 			scraped.text = c.get(t, "http://"+r.ops+"/metrics")
 			return !slices.ContainsFunc(wanted, func(w string) bool { return !strings.Contains(scraped.text, w) })
