@@ -134,7 +134,7 @@ func TestTheConfigurationsInREADMECanBeUsed(t *testing.T) {
 	cert, key := certificate(t)
 	for name, text := range map[string]string{
 		"cert.pem": cert, "key.pem": key, "ca.pem": cert, "sns.pem": string(testSigner(t).Certificate()), "nats.password": "correct horse battery",
-		"concedus.password": "p", "issuer.password": "p", "tokeny.password": "p", "cas.secret": "p",
+		"concedus.password": "p", "issuer.password": "p", "tokeny.password": "p", "cas.secret": "p", "client.secret": "p",
 		"seal.key": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "pseudonym.key": "ISIjJCUmJygpKissLS4vMDEyMzQ1Njc4OTo7PD0+P0A=",
 		"first.yaml": shown[0],
 	} {
