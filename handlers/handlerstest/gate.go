@@ -112,7 +112,7 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
-	login := g.stage.Login(r)
+	login := g.stage.Login != nil && g.stage.Login(r)
 	k, spoil := g.enter(r, login, string(body))
 	switch {
 	case k.instead(w, r):

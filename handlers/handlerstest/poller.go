@@ -39,9 +39,9 @@ type Stage struct {
 	// Every is how long passes between two scans, so that a scan sees what
 	// happened before it. 0: a minute.
 	Every time.Duration
-	// Login reports whether a request is for a token.
-	Login func(*http.Request) bool
-	// Expire ends all tokens that the stand-in gave.
+	// Login reports whether a request is for a token, and Expire ends all
+	// tokens that the stand-in gave. Nil: the settings hold the only one.
+	Login  func(*http.Request) bool
 	Expire func()
 	// Personal is in what the stand-in shows, and has no business in what
 	// everybody may read.
@@ -209,7 +209,7 @@ func (c PollerCase) faults(t *testing.T) {
 	requests, happenings := 0, 0
 	within(t, c, func(w *world) {
 		w.start()
-		w.stage.Expire()
+		w.expire()
 		w.gate.order(nil)
 		w.quiet(1)
 		requests, happenings = w.gate.asked, len(w.stage.Happenings)
@@ -229,7 +229,7 @@ func (c PollerCase) faults(t *testing.T) {
 func (w *world) faulty(h Happening, k kind, nth int) {
 	w.start()
 	h.Do()
-	w.stage.Expire()
+	w.expire()
 	w.gate.order(&trouble{kind: k, nth: nth})
 	told := w.round()
 	err := w.watch.Err()
@@ -253,6 +253,9 @@ func (w *world) faulty(h Happening, k kind, nth int) {
 // tokens: nobody logs in who has a token, and whose token was refused does once
 // and asks again. A token that ends in time is replaced before.
 func (c PollerCase) tokens(t *testing.T) {
+	if c.Stage(t).Login == nil {
+		t.Skip("nobody logs in")
+	}
 	within(t, c, func(w *world) {
 		soon := func(rounds int) {
 			w.Helper()
@@ -288,6 +291,9 @@ func (c PollerCase) tokens(t *testing.T) {
 // lockout: who is refused doesn't try again at once, however many pollers want
 // a token and however often the receiver asks.
 func (c PollerCase) lockout(t *testing.T) {
+	if c.Stage(t).Login == nil {
+		t.Skip("nobody logs in")
+	}
 	most := 0
 	within(t, c, func(w *world) {
 		w.start()

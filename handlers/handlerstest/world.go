@@ -109,6 +109,13 @@ func (w *world) restart() {
 	w.watch.Restart()
 }
 
+// expire ends all tokens.
+func (w *world) expire() {
+	if w.stage.Expire != nil {
+		w.stage.Expire()
+	}
+}
+
 // round scans after the usual time, and returns what was told.
 func (w *world) round() []schemas.Type {
 	w.Helper()
