@@ -181,7 +181,7 @@ func reads(t *testing.T, list string) (events []schemas.Event, err error) {
 	synctest.Test(t, func(t *testing.T) {
 		s := settings(t)
 		s.Issuers = nil
-		watch := handlerstest.NewWatch(t, concedus.Platform(), s, dial(t, raw(t, list)))
+		watch := handlerstest.NewWatch(t, concedus.Platform(), s, handlerstest.Serve(t, raw(t, list)))
 		events = watch.Round("agent-list")
 		err = watch.Err()
 	})
@@ -259,7 +259,7 @@ func TestStrangeMembersAreToldByName(t *testing.T) {
 		server.Agent("agent-user", "agent-password-9f")
 		s := settings(t)
 		s.Issuers = nil
-		watch := handlerstest.NewWatch(t, p, s, dial(t, server))
+		watch := handlerstest.NewWatch(t, p, s, handlerstest.Serve(t, server))
 		server.Release(concedustest.Contract{Key: "A", Type: "QX", More: map[string]string{
 			"remark": `"Dora"`, "Dora Probst": `1`, "investor": `{"Dora":1}`,
 		}})
@@ -315,7 +315,7 @@ func TestComplianceAnswersThatAreNoneProveNothing(t *testing.T) {
 			var paths []string
 			s := settings(t)
 			s.Issuers = nil
-			watch := handlerstest.NewWatch(t, concedus.Platform(), s, dial(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			watch := handlerstest.NewWatch(t, concedus.Platform(), s, handlerstest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if strings.Contains(r.URL.Path, "/status/") {
 					paths = append(paths, r.URL.EscapedPath())
 					w.Header().Set("Content-Type", c.kind)
@@ -363,7 +363,7 @@ func TestLoginsAreRefusedWhateverTheStatusSays(t *testing.T) {
 			s := settings(t)
 			s.Issuers = nil
 			asked := 0
-			watch := handlerstest.NewWatch(t, concedus.Platform(), s, dial(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			watch := handlerstest.NewWatch(t, concedus.Platform(), s, handlerstest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 				asked++
 				w.Header().Set("Content-Type", "application/json")
 				_, _ = io.WriteString(w, body)

@@ -1,10 +1,7 @@
 package concedus_test
 
 import (
-	"context"
 	"fmt"
-	"net"
-	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -30,38 +27,6 @@ type world struct {
 	names  map[string]string // contracts' keys by their pseudonyms
 }
 
-// pipes is a network within a process.
-type pipes struct {
-	conns  chan net.Conn
-	closed chan struct{}
-}
-
-func (p *pipes) Accept() (net.Conn, error) {
-	select {
-	case c := <-p.conns:
-		return c, nil
-	case <-p.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (p *pipes) Close() error {
-	close(p.closed)
-	return nil
-}
-
-func (*pipes) Addr() net.Addr { return &net.IPAddr{} }
-
-func (p *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	here, there := net.Pipe()
-	select {
-	case p.conns <- there:
-		return here, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
 // settings are good ones, for a stand-in with the accounts of newWorld.
 func settings(t testing.TB) *concedus.Settings {
 	t.Helper()
@@ -82,31 +47,11 @@ func within(t *testing.T, s *concedus.Settings, test func(w *world)) {
 		server := concedustest.New(time.Now)
 		server.Agent("agent-user", "agent-password-9f")
 		server.Issuer(owner, "4711", "issuer-password-3c")
-		client := dial(t, server)
 		test(&world{
 			T: t, server: server, names: map[string]string{},
-			watch: handlerstest.NewWatch(t, concedus.Platform(), s, client),
+			watch: handlerstest.NewWatch(t, concedus.Platform(), s, handlerstest.Serve(t, server)),
 		})
 	})
-}
-
-// dial serves h on a network of its own and returns who reaches it.
-func dial(t testing.TB, h http.Handler) *http.Client {
-	t.Helper()
-	network := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
-	server := &http.Server{Handler: h, ReadHeaderTimeout: time.Hour}
-	served := make(chan struct{})
-	go func() {
-		defer close(served)
-		_ = server.Serve(network)
-	}()
-	transport := &http.Transport{DialContext: network.dial}
-	t.Cleanup(func() {
-		transport.CloseIdleConnections()
-		_ = server.Close()
-		<-served
-	})
-	return &http.Client{Transport: transport, Timeout: 20 * time.Second}
 }
 
 // contract is a contract that the tests know by its key.

@@ -22,17 +22,9 @@ func TestFaultsInventAndLoseNothing(t *testing.T) {
 		fault tokenytest.Fault
 		check func(error) bool
 	}{
-		"500":             {tokenytest.Fault{Kind: tokenytest.Status, Code: 500}, code(500)},
 		"403":             {tokenytest.Fault{Kind: tokenytest.Status, Code: 403}, code(403)},
 		"404":             {tokenytest.Fault{Kind: tokenytest.Status, Code: 404}, code(404)},
-		"401 twice":       {tokenytest.Fault{Kind: tokenytest.Unauthorized, Times: 2}, code(401)},
-		"429":             {tokenytest.Fault{Kind: tokenytest.Status, Code: 429, RetryAfter: 90 * time.Second}, retry(429, 90*time.Second)},
 		"503":             {tokenytest.Fault{Kind: tokenytest.Status, Code: 503, RetryAfter: 7 * time.Second}, retry(503, 7*time.Second)},
-		"hang":            {tokenytest.Fault{Kind: tokenytest.Hang}, code(0)},
-		"reset":           {tokenytest.Fault{Kind: tokenytest.Reset, Times: 9}, code(0)}, // the client tries once more by itself
-		"a page":          {tokenytest.Fault{Kind: tokenytest.HTML}, is(handlers.ErrNotJSON)},
-		"cut":             {tokenytest.Fault{Kind: tokenytest.Cut}, is(handlers.ErrNotJSON)},
-		"no items":        {tokenytest.Fault{Kind: tokenytest.NoItems}, is(handlers.ErrIncomplete)},
 		"half":            {tokenytest.Fault{Kind: tokenytest.Half}, is(handlers.ErrIncomplete)},
 		"mistyped":        {tokenytest.Fault{Kind: tokenytest.Mistyped}, is(handlers.ErrIncomplete)},
 		"holders 500":     {tokenytest.Fault{Endpoint: tokenytest.Holders, Kind: tokenytest.Status, Code: 500}, code(500)},
@@ -97,69 +89,6 @@ func TestAListThatIsEmptyOnceIsNoAbsence(t *testing.T) {
 	w.platform.Inject(tokenytest.Fault{Endpoint: tokenytest.Candidates, Kind: tokenytest.Empty})
 	w.tells(t, "")
 	w.silent(t)
-}
-
-// TestARefusedTokenIsReplacedOnce: one 401 costs one sign-in and no scan.
-func TestARefusedTokenIsReplacedOnce(t *testing.T) {
-	w := newWorld(t)
-	w.platform.Add(token, anna())
-	w.platform.Inject(tokenytest.Fault{Endpoint: tokenytest.Candidates, Kind: tokenytest.Unauthorized})
-	w.tells(t, "added")
-	if n := w.platform.Count(tokenytest.SignIn); n != 2 {
-		t.Errorf("signed in %d times, want 2", n)
-	}
-	w.platform.Revoke()
-	w.silent(t)
-	if n := w.platform.Count(tokenytest.SignIn); n != 3 {
-		t.Errorf("signed in %d times, want 3", n)
-	}
-}
-
-// TestAWrongPasswordLocksNobodyOut: a refused sign-in is not tried again, however
-// many scans of however many tokens want it.
-func TestAWrongPasswordLocksNobodyOut(t *testing.T) {
-	w := newWorld(t, token, other)
-	w.platform.Add(token, anna())
-	w.platform.SetPassword("another one")
-	for range 10 {
-		w.Advance(time.Minute)
-		events := w.Round()
-		var refused *handlers.AuthError
-		if len(events) != 0 || !errors.As(w.Err(), &refused) || refused.Code != http.StatusUnauthorized {
-			t.Fatalf("told %q, error %v", types(events), w.Err())
-		}
-		secretless(t, w.Err())
-	}
-	if n := w.platform.Count(tokenytest.SignIn); n != 1 {
-		t.Errorf("signed in %d times, want 1", n)
-	}
-}
-
-// TestSignInsThatFailOtherwiseAreNoRefusal: they are tried again at the next
-// scan.
-func TestSignInsThatFailOtherwiseAreNoRefusal(t *testing.T) {
-	for name, c := range map[string]struct {
-		fault tokenytest.Fault
-		check func(error) bool
-	}{
-		"500":      {tokenytest.Fault{Kind: tokenytest.Status, Code: 500}, code(500)},
-		"429":      {tokenytest.Fault{Kind: tokenytest.Status, Code: 429, RetryAfter: time.Minute}, retry(429, time.Minute)},
-		"a page":   {tokenytest.Fault{Kind: tokenytest.HTML}, is(handlers.ErrNotJSON)},
-		"cut":      {tokenytest.Fault{Kind: tokenytest.Cut}, is(handlers.ErrNotJSON)},
-		"no token": {tokenytest.Fault{Kind: tokenytest.LiesOfTokens}, is(handlers.ErrIncomplete)},
-	} {
-		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
-			w.platform.Add(token, anna())
-			c.fault.Endpoint = tokenytest.SignIn
-			w.platform.Inject(c.fault)
-			if events := w.Round(); len(events) != 0 || !c.check(w.Err()) {
-				t.Errorf("told %q, error %v", types(events), w.Err())
-			}
-			secretless(t, w.Err())
-			w.tells(t, "added")
-		})
-	}
 }
 
 // TestListsInPagesAreReadToTheirEnd, although nobody says that there are any.
