@@ -45,7 +45,8 @@ func stage(t testing.TB) handlerstest.Stage {
 		Login:    func(r *http.Request) bool { return r.URL.Path == accesscontrolstest.TokenPath },
 		Expire:   p.Expire,
 		Personal: []canaries.Canary{
-			{Kind: "user", Text: accesscontrolstest.Creator}, {Kind: "user", Text: accesscontrolstest.Modifier},
+			{Kind: "user", Text: accesscontrolstest.Creator},
+			{Kind: "user", Text: accesscontrolstest.Modifier},
 			{Kind: "user", Text: accesscontrolstest.Trader},
 		},
 		// An administrator who may see no grants is told so with {}.

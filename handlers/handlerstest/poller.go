@@ -234,8 +234,11 @@ func (w *world) faulty(h Happening, k kind, nth int) {
 	told := w.round()
 	err := w.watch.Err()
 	var late *handlers.UpstreamError
+	var auth *handlers.AuthError
 	switch happened := w.gate.happened(); {
 	case !happened:
+	case k != refused && errors.As(err, &auth):
+		w.Errorf("what nobody refused is taken for a refused login: %v", err)
 	case k == limited && (!errors.As(err, &late) || late.RetryAfter != 90*time.Second):
 		w.Errorf("Retry-After is lost: %v", err)
 	case err == nil && k != bare && h.scans() == 1 && len(told) < len(h.Tells):

@@ -165,8 +165,11 @@ func (p *sinner) login(base string) handlers.Login {
 	return func(ctx context.Context, ask handlers.Ask, _ handlers.Token) (handlers.Token, error) {
 		a, err := ask(ctx, handlers.Call{Endpoint: "login", Method: http.MethodPost, URL: base + "/login"})
 		if err != nil {
-			if p.sin == "insists" {
+			switch p.sin {
+			case "insists":
 				err = errors.New("no login") // which is tried again at once
+			case "takes errors for refusals":
+				err = &handlers.UpstreamError{Endpoint: "login", Code: http.StatusForbidden}
 			}
 			return handlers.Token{}, err
 		}

@@ -46,6 +46,7 @@ var sins = map[string]string{
 	"believes errors":            missesTwice,
 	"takes nothing for all":      seesFaults,
 	"takes half for all":         seesFaults,
+	"takes errors for refusals":  losesNothing,
 	"hides errors":               losesNothing,
 	"forgets Retry-After":        losesNothing,
 	"quotes answers":             losesNothing,

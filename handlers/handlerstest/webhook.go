@@ -1,6 +1,7 @@
 // Package handlerstest holds the promises that every platform must keep, as
-// one test suite. A platform's test is a folder of what the platform said and
-// a call of [Webhook].
+// one test suite. A platform that pushes calls [Webhook] with a folder of what
+// it said; one that is polled calls [Poller] with a stand-in and what can happen
+// there. [Watch] is for what a platform promises beyond that.
 package handlerstest
 
 import (

@@ -94,7 +94,7 @@ func (w *world) normalize(d handlers.Delivery) (handlers.Output, error) {
 // pass lets time pass, for everybody.
 func (w *world) pass(d time.Duration) {
 	time.Sleep(d)
-	w.watch.Advance(time.Now().Sub(w.watch.Now()))
+	w.watch.Advance(time.Since(w.watch.Now()))
 }
 
 // restart goes on with a source that was opened again: it knows what is on the
@@ -260,7 +260,7 @@ func (w *world) listen(what, text string) {
 // says nothing that was asked or answered.
 func (w *world) scrubbed(err error) {
 	w.Helper()
-	if many, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // what a round joined
+	if many, ok := err.(interface{ Unwrap() []error }); ok { // of a round of several pollers
 		for _, each := range many.Unwrap() {
 			w.scrubbed(each)
 		}
