@@ -21,7 +21,8 @@ func TestNobodyHearsOfInvestorsMessagesAndSecrets(t *testing.T) {
 	text := func(i int) string { return planted[i].Text }
 	secrets := []canaries.Canary{
 		{Kind: "secret", Text: corastonetest.ClientSecret},
-		{Kind: "signer", Text: "Sam Zeichner"}, {Kind: "signer", Text: "sam.zeichner@standin.example"},
+		{Kind: "signer", Text: "Sam Zeichner"},
+		{Kind: "signer", Text: "sam.zeichner@standin.example"},
 	}
 	open, closed := canaries.NewEar(append(slices.Clone(planted), secrets...)), canaries.NewEar(secrets[:1])
 	heard := 0

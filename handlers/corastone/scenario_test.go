@@ -61,20 +61,6 @@ func (a *asked) follow() []schemas.Event {
 	return events
 }
 
-// scenario returns the scenario of a name.
-func scenario(t *testing.T, name string) corastonetest.Scenario {
-	t.Helper()
-	all, err := corastonetest.Scenarios()
-	if err != nil {
-		t.Fatal(err)
-	}
-	i := slices.IndexFunc(all, func(s corastonetest.Scenario) bool { return s.Name == name })
-	if i < 0 {
-		t.Fatalf("no scenario is called %s", name)
-	}
-	return all[i]
-}
-
 // play plays a scenario and returns what is told of it. How its facts arrive is
 // up to hear, which is called after each of its lines.
 func (a *asked) play(s corastonetest.Scenario, hear func() []schemas.Event) []schemas.Event {
