@@ -71,9 +71,10 @@ func follow(t *testing.T, giveUp time.Duration, answer func(f *followed, e handl
 
 func (f *followed) start() {
 	ctx, cancel := context.WithCancel(f.t.Context())
-	f.follow = poll.NewFollowUps(f.config, f.box.Consume)
+	following := poll.NewFollowUps(f.config, f.box.Consume)
+	f.follow = following
 	ended := make(chan error, 1)
-	go func() { ended <- f.follow.Run(ctx, f.sources()) }()
+	go func() { ended <- following.Run(ctx, f.sources()) }()
 	f.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-ended; err != nil {
