@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/seed75441868/postern/bus"
+	"github.com/seed75441868/postern/schemas"
 )
 
 // maxStore is small, so that tests don't reserve what they don't need.
@@ -173,6 +174,21 @@ func (e *External) Restore() {
 	e.t.Helper()
 	e.Stop()
 	e.dir = e.saved
+	e.Start()
+}
+
+// RestoreOnly is Restore for one stream: a broker that lost the end of that
+// one. There must be a Save, once.
+func (e *External) RestoreOnly(stream schemas.Stream) {
+	e.t.Helper()
+	e.Stop()
+	at := filepath.Join("jetstream", "$G", "streams", string(stream))
+	if err := os.RemoveAll(filepath.Join(e.dir, at)); err != nil {
+		e.t.Fatal(err)
+	}
+	if err := os.CopyFS(filepath.Join(e.dir, at), os.DirFS(filepath.Join(e.saved, at))); err != nil {
+		e.t.Fatal(err)
+	}
 	e.Start()
 }
 

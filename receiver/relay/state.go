@@ -85,10 +85,13 @@ func (r *Relay) hold(ctx context.Context, items []*item) error {
 		switch {
 		case r.wrote(it, entries[i]):
 			it.written = true
-		case entries[i].Revision != it.put.Base || taken[at]:
+		case entries[i].Revision == it.put.Base && !taken[at]:
+		case it.told:
+			it.written = true // another one was written over it, and it held before that
+		default:
 			it.superseded = true
 		}
-		taken[at] = taken[at] || !it.superseded
+		taken[at] = taken[at] || !it.superseded && !it.written
 	}
 	return nil
 }

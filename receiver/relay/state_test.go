@@ -3,6 +3,8 @@ package relay_test
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -224,5 +226,79 @@ func TestManyFirstSightsAreToldOnceInOrder(t *testing.T) {
 	}
 	if _, revision := w.stored(b, schemas.BucketState, "feed.e1299"); revision == 0 {
 		t.Error("the last one is not stored")
+	}
+}
+
+func TestAChangeThatWasWrittenOverIsToldAgainWhereItWasLost(t *testing.T) {
+	server := bustest.NewExternal(t)
+	b := server.Bus()
+	w := newPolledWorld(t)
+	config := w.config
+	w.config = func(c *relay.Config) { config(c); c.TrimAfter = time.Hour }
+	w.run(b)
+	w.polled(entity("e1", 1, 0, "a"))
+	w.drain()
+	_, first := w.stored(b, schemas.BucketState, "feed.e1")
+	server.Stop()
+	server.Save()
+	server.Start()
+	w.polled(entity("e1", 2, first, "b"), entity("e1", 2, first, "x")) // the second is superseded
+	w.drain()
+	_, second := w.stored(b, schemas.BucketState, "feed.e1")
+	w.polled(entity("e1", 3, second, "c"))
+	w.drain()
+
+	server.RestoreOnly(schemas.StreamEvents)
+	eventually(t, "the bus is back", func() bool { return b.Prepare(t.Context()) == nil })
+	w.polled(entity("e2", 1, 0, "a"))
+	w.drain()
+	want := []string{reported("e1", "1", "a"), reported("e1", "2", "b"), reported("e1", "3", "c"), reported("e2", "1", "a")}
+	sorted := func() []string {
+		got := ids(t, b, schemas.StreamEvents)
+		slices.Sort(got)
+		return got
+	}
+	eventually(t, "what was lost is told again", func() bool { return len(sorted()) >= len(want) })
+	if diff := cmp.Diff(want, sorted()); diff != "" {
+		t.Errorf("events (-want +got):\n%s", diff)
+	}
+	if s, _ := w.stored(b, schemas.BucketState, "feed.e1"); string(s.Record.Parts["list"].State) != `"c"` {
+		t.Errorf("what is stored in the end: %+v", s)
+	}
+}
+
+func TestAChangeThatTheBusCantTakeDoesNotStayInTheJournal(t *testing.T) {
+	b := bustest.Server(t)
+	w := newPolledWorld(t)
+	w.run(b)
+	w.polled(entity("e1", 1, 0, strings.Repeat("x", b.MaxPayload())))
+	w.drain()
+	eventually(t, "the journal is empty", func() bool { return w.journal.Stats().Entries == 0 })
+	if got := ids(t, b, schemas.StreamEvents); len(got) != 0 {
+		t.Errorf("told: %v", got)
+	}
+}
+
+func TestAPoisonousChangeIsNotFoundAgain(t *testing.T) {
+	w := newPolledWorld(t)
+	w.polled(entity("e1", 1, 0, "a"))
+	for range 3 { // the process dies while it translates it
+		entries, err := w.journal.Read(t.Context(), 0, 1, 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.journal.Guard(entries[0].Seq, entries[0].Seq); err != nil {
+			t.Fatal(err)
+		}
+		w.crash()
+	}
+	b := bustest.Server(t)
+	w.run(b)
+	w.drain()
+	if diff := cmp.Diff([]string{"postern.quarantine.feed.poison"}, subjects(t, b, schemas.StreamQuarantine)); diff != "" {
+		t.Errorf("quarantine (-want +got):\n%s", diff)
+	}
+	if s, _ := w.stored(b, schemas.BucketState, "feed.e1"); s.Record.Revision != 1 {
+		t.Errorf("its state is not stored, so that the next scan would find it again: %+v", s)
 	}
 }

@@ -282,9 +282,14 @@ func (r *Relay) note(b *batch, stream schemas.Stream, sent []parcel, seqs []uint
 // finish counts items that are done and lets the journal forget them.
 func (r *Relay) finish(items []*item) {
 	now := time.Now()
-	var trim []uint64
+	var trim, over []uint64
 	for _, it := range items {
-		if !it.parked || it.release() != nil { // a released one is in quarantine still
+		switch {
+		case it.superseded, it.parked && it.entry.Delivery.Changes:
+			// Nothing of it is on the bus that could be lost there, and its
+			// poller finds what is still different.
+			over = append(over, it.entry.Seq)
+		case !it.parked || it.release() != nil: // a released one is in quarantine still
 			trim = append(trim, it.entry.Seq)
 		}
 		r.metrics.done(it, now)
@@ -297,9 +302,9 @@ func (r *Relay) finish(items []*item) {
 	}
 	if r.cfg.TrimAfter > 0 {
 		r.kept.add(now.Add(r.cfg.TrimAfter), trim)
-		return
+		trim = nil
 	}
-	r.trim(trim)
+	r.trim(append(trim, over...))
 }
 
 // trim has the journal forget entries. If that fails they are read again after

@@ -34,6 +34,9 @@ type item struct {
 	// superseded says that the change does not hold any more, and written that
 	// it is on the bus already.
 	superseded, written bool
+	// told says that this process dealt with it before: it is read again
+	// because the bus lost what it had. A superseded one never is.
+	told bool
 
 	published  bool // an event of it is on the bus because of it
 	suppressed int  // events of it that were told before
@@ -100,7 +103,7 @@ func (r *Relay) translateOne(e journal.Entry) *item {
 	d := e.Delivery
 	it := &item{entry: e, record: schemas.Record{
 		Source: d.Source, DeliveryID: d.ID, Channel: d.Channel, Received: d.Received, Sealed: e.Sealed, Release: attempt(e),
-	}}
+	}, told: e.Seq <= r.done.Load()}
 	if d.Release != nil { // an operator has overruled these
 		d.Stale, d.Conflict = false, false
 	}
@@ -114,6 +117,9 @@ func (r *Relay) translateOne(e journal.Entry) *item {
 		r.cfg.Log.Error("a delivery is larger than the bus takes; it stays in the journal: raise max_payload of the NATS server", "source", d.Source, "delivery", d.ID)
 		return it
 	case r.cfg.Journal.Deaths(e.Seq) >= poisonDeaths:
+		if d.Changes { // its state is written, or its poller would find it again, and die
+			r.change(it)
+		}
 		r.quarantine(it, schemas.ReasonPoison, errors.New("the process died at it three times"))
 		return it
 	case d.Stale && !d.Conflict:
