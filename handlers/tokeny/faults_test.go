@@ -91,6 +91,60 @@ func TestAListThatIsEmptyOnceIsNoAbsence(t *testing.T) {
 	w.silent(t)
 }
 
+// TestHoldersThatCannotBeReadLoseNobody: who was a holder stays one, and who was
+// promoted meanwhile is found when they can be read.
+func TestHoldersThatCannotBeReadLoseNobody(t *testing.T) {
+	w := newWorld(t)
+	held := w.platform.Add(token, tokenytest.Investor{Status: "qualified"})
+	promoted := w.platform.Add(token, tokenytest.Investor{Status: "qualified"})
+	w.tells(t, "added qualified added qualified")
+	w.platform.Promote(token, held, nil)
+	w.tells(t, "")
+
+	w.platform.Inject(tokenytest.Fault{Endpoint: tokenytest.Holders, Kind: tokenytest.Status, Code: 403, Times: 1000})
+	for range 5 {
+		w.tells(t, "")
+	}
+	w.platform.Promote(token, promoted, nil)
+	w.tells(t, "")
+	w.tells(t, "absent")
+	w.platform.Heal()
+	w.Advance(15 * time.Minute)
+	if got := w.tells(t, "reappeared"); len(got) == 1 && got[0].Key != token+"-"+promoted {
+		t.Errorf("another one reappeared: %s", got[0].Key)
+	}
+	w.silent(t)
+}
+
+// TestWhoIsAbsentIsFoundAmongTheHolders, though nobody else is missing, and not
+// by what is somebody else's now.
+func TestWhoIsAbsentIsFoundAmongTheHolders(t *testing.T) {
+	w := newWorld(t)
+	w.platform.Add(token, anna())
+	w.tells(t, "added")
+	w.platform.Remove(token, anna().ID)
+	w.tells(t, "")
+	w.tells(t, "absent")
+	again := anna()
+	again.ID = "77c8e5b3-9f20-4d61-a04e-2b6d1c9f8e15"
+	w.platform.Add(token, again)
+	w.tells(t, "added")
+	w.platform.Promote(token, again.ID, nil)
+	w.tells(t, "qualified")
+	w.Advance(15 * time.Minute)
+	w.silent(t)
+	third := w.platform.Add(token, tokenytest.Investor{})
+	w.tells(t, "added")
+	gone := w.platform.Remove(token, third)
+	w.tells(t, "")
+	w.tells(t, "absent")
+	w.platform.Return(token, gone)
+	w.platform.Promote(token, third, nil)
+	w.Advance(15 * time.Minute)
+	w.tells(t, "reappeared qualified")
+	w.silent(t)
+}
+
 // TestListsInPagesAreReadToTheirEnd, although nobody says that there are any.
 func TestListsInPagesAreReadToTheirEnd(t *testing.T) {
 	w := newWorld(t)

@@ -102,6 +102,9 @@ func (hs *holders) add(dec *jsontext.Decoder, pseudonym func(string) string) err
 // any reports whether there is a holder at all.
 func (hs *holders) any() bool { return len(hs.ids)+len(hs.emails)+len(hs.wallets) > 0 }
 
+// unread reports whether there may be holders that nobody told of.
+func (hs *holders) unread() bool { return hs.partly || hs.code != 0 }
+
 // find looks for an investor: by its id, which a holder need not have kept,
 // then by its mail address, which belongs to one investor only (Qualify new
 // investors), then by its wallet, for which that holds as well.
@@ -121,7 +124,7 @@ func (hs *holders) find(id string, t tracked) (*holding, bool) {
 
 // evidence returns what is known of an investor that is not among them.
 func (hs *holders) evidence() holding {
-	if hs.partly || hs.code != 0 {
+	if hs.unread() {
 		return holding{Code: int64(hs.code)}
 	}
 	return holding{Found: new(bool)}

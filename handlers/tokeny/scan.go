@@ -6,6 +6,7 @@ import (
 	"hash/maphash"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -21,17 +22,24 @@ type poller struct {
 	base       string // of the token's URLs
 
 	room []byte // for what is handed on before anything else is written there
+
+	looked time.Time // when those that are absent were looked for last, zero: never
 }
+
+// lookAgain is how often those that are absent are looked for among the
+// holders: who was promoted while those could not be read is there.
+const lookAgain = 15 * time.Minute
 
 // scan implements the Scan of [handlers.Poller].
 func (p *poller) scan(ctx context.Context, s handlers.Scan) error {
 	var drift driftNotes
+	var seen map[string]uint64
 	p.pseudonyms.begin()
 	r := &reader{
 		session: p.session, endpoint: endpointCandidates, url: p.base + "/candidates",
 		begin: func() func(*jsontext.Decoder) (bool, error) {
 			drift = driftNotes{}
-			seen := map[string]uint64{}
+			seen = map[string]uint64{}
 			return func(dec *jsontext.Decoder) (bool, error) { return p.see(dec, s, seen, &drift) }
 		},
 	}
@@ -45,7 +53,7 @@ func (p *poller) scan(ctx context.Context, s handlers.Scan) error {
 	if l.round > 0 {
 		drift.count("candidates.items.length", l.round)
 	}
-	if err := p.miss(ctx, s, &drift); err != nil {
+	if err := p.miss(ctx, s, seen, &drift); err != nil {
 		return err
 	}
 	if err := drift.tell(s); err != nil {
@@ -92,13 +100,17 @@ func (p *poller) see(dec *jsontext.Decoder, s handlers.Scan, seen map[string]uin
 
 // miss looks among the holders for those that were candidates and are not:
 // one that is there was promoted. Of the others it notes what was answered.
-func (p *poller) miss(ctx context.Context, s handlers.Scan, drift *driftNotes) error {
+func (p *poller) miss(ctx context.Context, s handlers.Scan, seen map[string]uint64, drift *driftNotes) error {
 	var missing []string
 	err := s.Missing(p.token, func(key string) error {
 		missing = append(missing, key)
 		return nil
 	})
-	if err != nil || len(missing) == 0 {
+	if err != nil {
+		return err
+	}
+	absent, err := p.absent(ctx, s, seen)
+	if err != nil || len(missing)+len(absent) == 0 {
 		return err
 	}
 	known, err := p.holders(ctx, drift)
@@ -110,11 +122,22 @@ func (p *poller) miss(ctx context.Context, s handlers.Scan, drift *driftNotes) e
 			return err
 		}
 	}
+	for key, t := range absent {
+		if h, ok := known.find(p.id(key), t.tracked); ok {
+			if err := p.sawHolder(s, key, t.all, h); err != nil {
+				return err
+			}
+		}
+	}
+	p.looked = s.Began()
 	return nil
 }
 
+// id returns the id of the investor that an entity is.
+func (p *poller) id(key string) string { return strings.TrimPrefix(key, p.token+"-") }
+
 func (p *poller) missOne(ctx context.Context, s handlers.Scan, known *holders, key string) error {
-	if known.any() {
+	if known.any() || known.unread() {
 		record, err := s.Record(ctx, key)
 		if err != nil {
 			return err
@@ -123,15 +146,12 @@ func (p *poller) missOne(ctx context.Context, s handlers.Scan, known *holders, k
 		if err != nil {
 			return err
 		}
-		if h, ok := known.find(strings.TrimPrefix(key, p.token+"-"), t); ok {
-			if t.Holder = h; h.Status != "" {
-				t.Status = h.Status
-			}
-			state, err := t.encode(nil)
-			if err != nil {
-				return err
-			}
-			return s.Saw(handlers.Sighting{Key: key, Container: p.token, State: state})
+		h, ok := known.find(p.id(key), t)
+		if !ok && known.unread() {
+			h = t.Holder // who was a holder may well be one still
+		}
+		if h != nil {
+			return p.sawHolder(s, key, t, h)
 		}
 	}
 	evidence, err := json.Marshal(known.evidence(), json.Deterministic(true))
@@ -139,6 +159,65 @@ func (p *poller) missOne(ctx context.Context, s handlers.Scan, known *holders, k
 		return errNoUTF8
 	}
 	return s.Missed(key, evidence)
+}
+
+// sawHolder notes that an investor holds the token.
+func (p *poller) sawHolder(s handlers.Scan, key string, t tracked, h *holding) error {
+	if t.Holder = h; h.Status != "" {
+		t.Status = h.Status
+	}
+	state, err := t.encode(nil)
+	if err != nil {
+		return err
+	}
+	return s.Saw(handlers.Sighting{Key: key, Container: p.token, State: state})
+}
+
+// lost is an investor that is absent: all that is known of it, and that by which
+// it is looked for.
+type lost struct{ all, tracked tracked }
+
+// absent returns the investors that are absent and that no list shows, if it is
+// time to look for them. A mail address or a wallet that somebody else has by
+// now is none to find them by.
+func (p *poller) absent(ctx context.Context, s handlers.Scan, seen map[string]uint64) (map[string]lost, error) {
+	if age := s.Began().Sub(p.looked); !p.looked.IsZero() && age >= 0 && age < lookAgain {
+		return nil, nil
+	}
+	absent, taken := map[string]lost{}, map[string]bool{}
+	err := s.Records(ctx, RoleCandidates, func(key string, r handlers.Record) error {
+		part := r.Parts[RoleCandidates]
+		if part.Container != p.token {
+			return nil
+		}
+		t, err := decodeTracked(part.State)
+		if err != nil {
+			return nil //nolint:nilerr // of another version: nothing can be told of it
+		}
+		_, listed := seen[p.id(key)]
+		if part.Absent && !listed {
+			absent[key] = lost{t, t}
+		} else {
+			taken[t.EmailHash], taken[t.WalletHash] = true, true
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for key, l := range absent {
+		if taken[l.tracked.EmailHash] {
+			l.tracked.EmailHash = ""
+		}
+		if taken[l.tracked.WalletHash] {
+			l.tracked.WalletHash = ""
+		}
+		absent[key] = l
+	}
+	if len(absent) == 0 {
+		p.looked = s.Began()
+	}
+	return absent, nil
 }
 
 // holders lists who holds the token, as far as the platform says. It fails only

@@ -30,6 +30,9 @@ func (c *counting) Complete(string) error                                       
 func (c *counting) Tell(handlers.Fact) error                                      { return nil }
 func (c *counting) Began() time.Time                                              { return began }
 func (c *counting) Record(context.Context, string) (r handlers.Record, err error) { return r, nil }
+func (c *counting) Records(context.Context, string, func(string, handlers.Record) error) error {
+	return nil
+}
 
 // BenchmarkScan lists 10,000 candidates; decoding alone is what to compare it
 // with.
