@@ -13,11 +13,17 @@ import (
 	"github.com/seed75441868/postern/schemas"
 )
 
-// TestPromises: CAS Access Controls keeps the promises of all polled platforms.
+// TestPromises: CAS Access Controls keeps the promises of all polled platforms,
+// whichever documents are read.
 func TestPromises(t *testing.T) {
+	t.Run("user", func(t *testing.T) { promises(t, accesscontrols.ViewUser) })
+	t.Run("full", func(t *testing.T) { promises(t, accesscontrols.ViewFull) })
+}
+
+func promises(t *testing.T, view accesscontrols.View) {
 	handlerstest.Poller(t, handlerstest.PollerCase{
 		Platform: accesscontrols.Platform(),
-		Stage:    stage,
+		Stage:    func(t testing.TB) handlerstest.Stage { return stage(t, view) },
 		Vocabulary: []schemas.Type{
 			schemas.OfferingBookOpened, schemas.OfferingBookClosed, schemas.OfferingHedgeBookOpened,
 			schemas.OfferingHedgeBookClosed, schemas.OfferingAllocationsReleased, schemas.OfferingAllocationsUnreleased,
@@ -27,13 +33,13 @@ func TestPromises(t *testing.T) {
 	})
 }
 
-func stage(t testing.TB) handlerstest.Stage {
+func stage(t testing.TB, view accesscontrols.View) handlerstest.Stage {
 	t.Helper()
 	p := accesscontrolstest.New(accesscontrolstest.Options{ClientID: clientID, ClientSecret: secret, Seed: 5})
 	deal := p.AddDeal()
 	id := p.AddTranche(deal)
 	s := settings("https://api.cas.example")
-	s.Discover = true
+	s.Discover, s.View = true, view
 	grant := accesscontrolstest.Grant{ByFirmID: "4821", ToFirmID: "733", AccessType: "indication.view"}
 	p.Grant(id, grant)
 	rule := accesscontrolstest.Rule{Roles: []string{"desk"}, UserIDs: []string{accesscontrolstest.Trader}}
