@@ -3,6 +3,7 @@ package corastone
 import (
 	"context"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -294,14 +295,16 @@ func (n *pageNumber) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 // reasonPlaces are where a comment, or a step, may have its reasons.
 var reasonPlaces = []string{"reason", "reasons", "extraData.reason", "extraData.reasons", "update.reason", "update.reasons", "remediationReasons"}
 
+// categoryCode is what codes of categories look like: EC001 and the like.
+var categoryCode = regexp.MustCompile(`^[A-Z]{1,4}[0-9]{1,6}$`)
+
 // category returns the code of a category, "" if it doesn't look like one: free
 // text is on the twin only.
 func category(code string) string {
-	code = strings.ToUpper(strings.TrimSpace(code))
-	if len(code) > 16 || !identifier(strings.TrimRight(code, "0123456789")) {
-		return ""
+	if code = strings.ToUpper(strings.TrimSpace(code)); categoryCode.MatchString(code) {
+		return code
 	}
-	return code
+	return ""
 }
 
 // reasonsOf returns the reasons that rows give, in their order.

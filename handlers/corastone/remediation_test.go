@@ -122,7 +122,7 @@ func TestACategoryIsACode(t *testing.T) {
 	a.follow()
 	a.alter = func(path string, body []byte) []byte {
 		if path == pathComments {
-			return bytes.ReplaceAll(body, []byte(`"EC006"`), []byte(`"the passport of Ida"`))
+			return bytes.ReplaceAll(body, []byte(`"EC006"`), []byte(`"Beispiel"`))
 		}
 		return body
 	}

@@ -137,6 +137,28 @@ func TestTheSequencerTellsWhatWasMissed(t *testing.T) {
 	}
 }
 
+// It reads up to half an interval ago: what happened since may be on its way.
+func TestAPushHasItsChanceBeforeThePollerTells(t *testing.T) {
+	a := ask(t)
+	a.Advance(time.Hour)
+	a.read()
+	if _, err := a.ledger.Fund(corastonetest.Security{}); err != nil {
+		t.Fatal(err)
+	}
+	a.Advance(29 * time.Second)
+	if events := a.Round("sequencer"); len(events) > 0 || a.Err() != nil {
+		t.Errorf("told after 29 seconds: %v, with %v", names(events), a.Err())
+	}
+	if events := a.push(1); len(events) == 0 {
+		t.Error("the push told nothing")
+	}
+	if got := a.read(); slices.ContainsFunc(got, func(id string) bool {
+		return strings.HasSuffix(id, ":success") && strings.Contains(id, a.ledger.Processes()[2].ProcessID)
+	}) {
+		t.Errorf("what was pushed is told again: %v", got)
+	}
+}
+
 func TestTheSequencerAsksUntilATransactionEnds(t *testing.T) {
 	a := ask(t)
 	fund, err := a.ledger.Fund(corastonetest.Security{})
