@@ -6,12 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -26,16 +23,17 @@ import (
 
 // The pace of the demo: a newcomer should see everything within ten seconds.
 const (
-	demoPause = 600 * time.Millisecond
+	demoPause = 500 * time.Millisecond
 	demoRest  = 20 * time.Second
 )
 
 func demoCommand(p *process) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo",
-		Short: "Shows a subscription's life, without configuration or network",
+		Short: "Shows the flows of all platforms, without configuration or network",
 		Long: `Runs a receiver with an embedded NATS and stand-ins of all platforms, all on
-loopback: Corastone's pushes to it, and it polls those of Concedus, Tokeny and CAS.
+loopback: Corastone's pushes to it and is asked what that means, and it polls
+those of Concedus, Tokeny and CAS.
 Stdout has a line per message that is published, "<time> <subject>"; stderr says
 what is pushed and what it becomes, and what happens at those that are polled.
 
@@ -158,8 +156,9 @@ func reaching(sns *corastonetest.CertificateHost, platforms []handlers.Platform)
 // welcome says what runs and what to try.
 func (p *process) welcome(a *app, file string) {
 	fmt.Fprintf(p.stderr, `
-Postern runs, with a stand-in of Corastone that pushes to it, and stand-ins of
-Concedus, Tokeny and CAS Access Controls that it polls.
+Postern runs, with a stand-in of Corastone that pushes to it and is asked what
+that means, and stand-ins of Concedus, Tokeny and CAS Access Controls that it
+polls.
 
   pushes    http://%[1]s/hooks/corastone
   metrics   http://%[2]s/metrics
@@ -213,51 +212,6 @@ func (d demo) show(ctx context.Context, stream schemas.Stream) error {
 	})
 }
 
-// asking is how a subscription begins: SNS asks whether it is wanted.
-func (d demo) asking(node *corastonetest.Node) (corastonetest.Step, error) {
-	e, err := d.signer.Sign(node.Confirmation(corastonetest.TypeSubscriptionConfirmation))
-	return corastonetest.Step{
-		Name: "SNS asks whether its pushes are wanted", Push: e.Push(), Status: http.StatusOK,
-		Becomes: "platform.push_confirmation_requested; the receiver says yes: platform.push_confirmed",
-	}, err
-}
-
-// push tells one life after the other.
-func (d demo) push(ctx context.Context) error {
-	node := corastonetest.NewNode(d.signer, corastonetest.Topic, uint64(time.Now().UnixNano()))
-	pusher := corastonetest.NewPusher("http://"+d.app.ingressAddr.String()+"/hooks/corastone", netip.AddrFrom4([4]byte{127, 0, 0, 1}))
-	defer pusher.Close()
-	first, err := d.asking(node)
-	if err != nil {
-		return err
-	}
-	steps := []corastonetest.Step{first}
-	for {
-		life, err := node.Life()
-		if err != nil {
-			return err
-		}
-		err = corastonetest.Tell(ctx, pusher, append(steps, life...), demoPause, func(s corastonetest.Step, a corastonetest.Answer, err error) {
-			fmt.Fprintf(d.p.stderr, "--> %s: %s, so it becomes %s\n", s.Name, answered(a, err), s.Becomes)
-		})
-		if err != nil {
-			return nil // only ctx ends it
-		}
-		steps = nil
-		fmt.Fprintf(d.p.stderr, "\nThat was a subscription's life. The next one begins in %s.\n\n", demoRest)
-		if !pauseFor(ctx, demoRest) {
-			return nil
-		}
-	}
-}
-
-func answered(a corastonetest.Answer, err error) string {
-	if err != nil {
-		return "not delivered"
-	}
-	return "answered " + strconv.Itoa(a.Status)
-}
-
 // writeDemoConfig makes a configuration, and the certificate that it pins.
 func writeDemoConfig(dir string, signer *corastonetest.Signer, polled *demoPlatforms) (string, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -267,8 +221,10 @@ func writeDemoConfig(dir string, signer *corastonetest.Signer, polled *demoPlatf
 	if old, err := os.ReadFile(file); err == nil && !strings.HasPrefix(string(old), demoMark) {
 		return "", failf(exitUsage, "name another folder with --data", "%s was not made by the demo", file)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "demo-sns.pem"), signer.Certificate(), 0o600); err != nil {
-		return "", err
+	for name, data := range map[string][]byte{"demo-sns.pem": signer.Certificate(), "demo-client.secret": []byte(corastonetest.ClientSecret)} {
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+			return "", err
+		}
 	}
 	sources, err := polled.config(dir)
 	if err != nil {
@@ -278,7 +234,8 @@ func writeDemoConfig(dir string, signer *corastonetest.Signer, polled *demoPlatf
 		"INGRESS", freeAddress("127.0.0.1:8080"),
 		"OPS", freeAddress("127.0.0.1:8081"),
 		"NATS", freeAddress("127.0.0.1:4222"),
-		"TOPIC", corastonetest.Topic,
+		"TOPIC", corastonetest.Topic, "LEDGER", polled.urls[3],
+		"ORGID", corastonetest.OurOrg, "CLIENT", corastonetest.ClientID,
 	).Replace(demoConfig) + sources
 	return file, os.WriteFile(file, []byte(text), 0o600)
 }
@@ -299,6 +256,8 @@ sources:
       signature: pinned
       certificates: [demo-sns.pem]
       confirm_subscriptions: true
+    api: {url: "LEDGER", org_id: ORGID, client_id: CLIENT, client_secret: {file: demo-client.secret}}
+    poll: {interval: 2s, overlap: 1m}
 `
 
 // freeAddress returns address if nobody listens there, else the same host with

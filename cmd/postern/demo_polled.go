@@ -37,6 +37,7 @@ type demoPlatforms struct {
 	concedus *concedustest.Server
 	tokeny   *tokenytest.Platform
 	cas      *accesscontrolstest.Platform
+	ledger   *demoLedger
 	tranche  string
 	servers  []*http.Server
 	urls     []string // in that order
@@ -50,10 +51,11 @@ func newDemoPlatforms() (*demoPlatforms, error) {
 		tokeny:   tokenytest.New(tokenytest.Options{Email: demoMail, Password: demoSecret, Seed: seed}, demoToken),
 		cas:      accesscontrolstest.New(accesscontrolstest.Options{ClientID: "demo", ClientSecret: demoSecret, Seed: seed}),
 	}
+	d.ledger = newDemoLedger(seed)
 	d.tranche = d.cas.AddTranche("")
 	d.concedus.Agent("agent", demoSecret)
 	d.concedus.Issuer(demoOwner, "issuer", demoSecret)
-	for _, h := range []http.Handler{d.concedus, d.tokeny, d.cas} {
+	for _, h := range []http.Handler{d.concedus, d.tokeny, d.cas, d.ledger} {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			return nil, errors.Join(err, d.close())

@@ -34,6 +34,8 @@ func (l *loading) means(source string) handlers.Means {
 	config := poll.ClientConfig{
 		Source: source, Roots: l.cfg.Outbound.roots, Version: readBuild().Version,
 		Insecure: l.cfg.Insecure, Metrics: l.outside.metrics,
+		// A close touches hundreds of subscriptions, each of which is asked for.
+		Rate: 50, Burst: 100,
 	}
 	if proxy, err := url.Parse(l.cfg.Outbound.Proxy); err == nil && l.cfg.Outbound.Proxy != "" {
 		config.Proxy = proxy
