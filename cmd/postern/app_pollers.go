@@ -109,9 +109,25 @@ func (o pollers) List(context.Context) ([]ops.PollerStatus, error) {
 		for _, suspicion := range s.Suspect {
 			status.Suspect = append(status.Suspect, ops.Suspicion(suspicion))
 		}
-		list = append(list, status)
+		list = append(list, o.withCompleteness(status))
 	}
 	return list, nil
+}
+
+// withCompleteness adds how completely a source pushes, to the poller that
+// found it out: the one that reads what pushes tell.
+func (o pollers) withCompleteness(s ops.PollerStatus) ops.PollerStatus {
+	r := o.app.relaying.Load()
+	source, poller, _ := strings.Cut(s.Name, "/")
+	if r == nil || poller != "sequencer" {
+		return s
+	}
+	if c, ok := r.Completeness()[source]; ok {
+		s.Completeness = &ops.Completeness{
+			Pushed: c.Pushed, Missed: c.Missed, Granted: c.Granted, Late: c.Late.Seconds(), Latest: c.Latest.Seconds(),
+		}
+	}
+	return s
 }
 
 // wrongPollers returns what somebody should do about pollers.

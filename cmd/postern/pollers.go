@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -63,14 +64,14 @@ func pollersListCommand(p *process) *cobra.Command {
 		}
 		return printAs(p.stdout, *output, list, func(w io.Writer) error {
 			now := time.Now()
-			row(w, "NAME", "STATE", "EVERY", "LAST SUCCESS", "FAILURES", "ERROR")
+			row(w, "NAME", "STATE", "EVERY", "LAST SUCCESS", "FAILURES", "PUSHED", "ERROR")
 			for _, s := range list.Pollers {
 				last := "never"
 				if s.LastSuccess != nil {
 					last = ago(*s.LastSuccess, now)
 				}
 				every := time.Duration(s.Interval * float64(time.Second)).Round(time.Millisecond)
-				row(w, s.Name, s.State, every, last, s.Failures, harmless(s.Error))
+				row(w, s.Name, s.State, every, last, s.Failures, pushedShare(s.Completeness), harmless(s.Error))
 			}
 			return nil
 		})
@@ -87,6 +88,14 @@ func detail(res *http.Response) string {
 		return res.Status
 	}
 	return harmless(problem.Detail)
+}
+
+// pushedShare says how much of what was polled had been pushed.
+func pushedShare(c *ops.Completeness) string {
+	if c == nil || c.Pushed+c.Missed == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.1f %%", 100*float64(c.Pushed)/float64(c.Pushed+c.Missed))
 }
 
 func pollerCommand(p *process, verb ops.PollerVerb, short, long string) *cobra.Command {

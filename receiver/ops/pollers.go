@@ -55,6 +55,20 @@ type PollerStatus struct {
 	Next        *time.Time  `json:"next"`
 	Failures    int         `json:"failures"` // in a row
 	Suspect     []Suspicion `json:"suspect,omitempty"`
+	// Completeness says how completely the source pushes, as this poller found
+	// since the receiver started; absent if it tells nothing of that.
+	Completeness *Completeness `json:"completeness,omitempty"`
+}
+
+// Completeness says how much of what was polled had been pushed before.
+type Completeness struct {
+	Pushed  uint64 `json:"pushed"`
+	Missed  uint64 `json:"missed"`  // told because it was polled
+	Granted uint64 `json:"granted"` // of those, what we were entitled to see only later
+	// Late is how long pushes took on average, in seconds, and Latest the
+	// longest, as far as the platform says when something was.
+	Late   float64 `json:"late"`
+	Latest float64 `json:"latest"`
 }
 
 // Suspicion is a scan that shrank too much to be believed.
