@@ -191,7 +191,7 @@ func TestPollersWaitWhileTheBusIsFull(t *testing.T) {
 	eventually(t, "all is told", func() bool { return w.metric("postern_journal_entries") == "0" })
 	w.settled()
 	w.chained(w.js, ids, known)
-	if i := slices.IndexFunc(w.opsOf("fund-one"), func(e string) bool { return e == "poll_failed" }); i >= 0 {
+	if i := slices.IndexFunc(w.news(), func(e string) bool { return e == "poll_failed" }); i >= 0 {
 		t.Error("a bus that is full was told as the platform's failure")
 	}
 }

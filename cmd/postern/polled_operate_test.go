@@ -166,13 +166,13 @@ func TestWrongPasswordIsToldOnceAndNotTriedAgain(t *testing.T) {
 	w.tokeny.Add(firstToken, tokenytest.Investor{Email: "dora@probst.example"})
 	w.begin()
 	eventually(t, "the refusal is told", func() bool {
-		return slices.Contains(w.opsOf("fund-one"), "auth_failed")
+		return slices.Contains(w.news(), "auth_failed")
 	})
 	w.scanned(5, "cas/grants", "concedus/agent-list") // others are not held up
 	if n := w.tokeny.Count(tokenytest.SignIn); n != 1 {
 		t.Errorf("%d sign-ins were tried", n)
 	}
-	if diff := cmp.Diff([]string{"auth_failed"}, w.opsOf("fund-one")); diff != "" {
+	if diff := cmp.Diff([]string{"auth_failed"}, w.news()); diff != "" {
 		t.Errorf("told (-want +got):\n%s", diff)
 	}
 	status := w.operator("status").want(t, "status", exitFailed).stdout
@@ -192,11 +192,11 @@ func TestWrongPasswordIsToldOnceAndNotTriedAgain(t *testing.T) {
 	w.tokeny.Unlock()
 	w.write("tokeny.password", tokenyPassword+"\n")
 	w.operator("reload").want(t, "reload", exitOK)
-	eventually(t, "the recovery is told", func() bool { return slices.Contains(w.opsOf("fund-one"), "poll_recovered") })
+	eventually(t, "the recovery is told", func() bool { return slices.Contains(w.news(), "poll_recovered") })
 	eventually(t, "the candidate is told", func() bool { return len(w.of("fund-one")) == 1 })
 	w.scanned(2, candidatesOne)
 	w.operator("status").want(t, "status of a sound receiver", exitOK)
-	if diff := cmp.Diff([]string{"auth_failed", "poll_recovered"}, w.opsOf("fund-one")); diff != "" {
+	if diff := cmp.Diff([]string{"auth_failed", "poll_recovered"}, w.news()); diff != "" {
 		t.Errorf("told (-want +got):\n%s", diff)
 	}
 	if log := w.stderr.String(); strings.Contains(log, "51f7") || strings.Contains(log, tokenyPassword) || strings.Contains(log, "agent@fund.example") {
@@ -204,12 +204,12 @@ func TestWrongPasswordIsToldOnceAndNotTriedAgain(t *testing.T) {
 	}
 }
 
-// opsOf returns what is told about a source on POSTERN_OPS.
-func (w *polled) opsOf(source string) []string {
+// news returns what is told on POSTERN_OPS about how fund-one is polled.
+func (w *polled) news() []string {
 	w.t.Helper()
 	list := []string{}
 	for _, m := range w.held(w.js, "POSTERN_OPS") {
-		if event, ok := strings.CutPrefix(m.Subject(), "postern.ops."+source+"."); ok {
+		if event, ok := strings.CutPrefix(m.Subject(), "postern.ops.fund-one."); ok {
 			list = append(list, event)
 		}
 	}
@@ -245,12 +245,12 @@ func TestFailingPlatformsAreToldAndRecover(t *testing.T) {
 	w.concedus.Inject(concedustest.Fault{Kind: concedustest.Vanish, Endpoint: concedustest.EndpointAgentList})
 	w.concedus.Inject(concedustest.Fault{Kind: concedustest.Broken, Endpoint: concedustest.EndpointAgentList, Times: 2})
 	began := time.Now()
-	eventually(t, "recovery is told", func() bool { return slices.Contains(w.opsOf("fund-one"), "poll_recovered") })
+	eventually(t, "recovery is told", func() bool { return slices.Contains(w.news(), "poll_recovered") })
 	t.Logf("it took %v", time.Since(began).Round(time.Millisecond))
 	eventually(t, "the faults are over", func() bool { return w.concedus.Pending() == 0 })
 	w.quietEvents()
 	got := map[string]int{}
-	for _, event := range w.opsOf("fund-one") {
+	for _, event := range w.news() {
 		got[event]++
 	}
 	if got["poll_failed"] == 0 || got["poll_failed"] != got["poll_recovered"] || len(got) != 2 {
@@ -305,9 +305,7 @@ func TestPollersHaveTheirMetrics(t *testing.T) {
 	sources := decoded[[]ops.Source](t, w.operator("sources", "list", "-o", "json").want(t, "sources list", exitOK).stdout)
 	var polled []string
 	for _, s := range sources {
-		for _, name := range s.Pollers {
-			polled = append(polled, name)
-		}
+		polled = append(polled, s.Pollers...)
 		if s.Push != nil && s.Push.LastPush != nil {
 			t.Errorf("%s pushed at %s", s.Name, s.Push.LastPush)
 		}
