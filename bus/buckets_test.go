@@ -30,7 +30,7 @@ func TestBucketsWithoutAConnection(t *testing.T) {
 		"each":  func() error { return b.Each(t.Context(), state, "", func(schemas.Entry) error { return nil }) },
 		"store": func() error { _, err := b.Store(t.Context(), state, puts(21, 60)); return err },
 		"one":   func() error { _, err := b.Store(t.Context(), state, puts(61, 61)); return err },
-		"made":  func() error { _, err := b.BucketCreated(t.Context(), state); return err },
+		"made":  func() error { _, _, err := b.BucketState(t.Context(), state); return err },
 		"hold": func() error {
 			_, err := b.Hold(t.Context(), "acme", "me", func(context.Context) error { return nil })
 			return err
@@ -134,13 +134,13 @@ func TestStoreDoesNotBelieveAnAnswerThatKnowsNoBatch(t *testing.T) {
 	}
 }
 
-func TestBucketCreatedChangesWithTheBucket(t *testing.T) {
+func TestABucketIsAnotherWhenItIsMadeAnew(t *testing.T) {
 	t.Parallel()
 	external := bustest.NewExternal(t)
 	b := external.Bus()
 	bustest.Prepare(t, b)
 	created := func() time.Time {
-		at, err := b.BucketCreated(t.Context(), state)
+		at, _, err := b.BucketState(t.Context(), state)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -152,7 +152,7 @@ func TestBucketCreatedChangesWithTheBucket(t *testing.T) {
 	}
 	external.Stop()
 	external.Start()
-	eventually(t, "it is back", func() bool { _, err := b.BucketCreated(t.Context(), state); return err == nil })
+	eventually(t, "it is back", func() bool { _, _, err := b.BucketState(t.Context(), state); return err == nil })
 	if again := created(); !again.Equal(first) {
 		t.Errorf("a restart changes %v to %v", first, again)
 	}

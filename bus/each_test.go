@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/seed75441868/postern/bus"
 	"github.com/seed75441868/postern/bus/bustest"
 	"github.com/seed75441868/postern/schemas"
@@ -131,5 +133,51 @@ func TestLargeBucketIsReadInSeconds(t *testing.T) {
 	t.Logf("read in %v", took)
 	if took > 10*time.Second {
 		t.Errorf("reading took %v", took)
+	}
+}
+
+// Whoever knows how far it has read reads only what came since, what was
+// deleted too.
+func TestNewerTellsWhatCameSince(t *testing.T) {
+	t.Parallel()
+	b := bustest.Server(t)
+	store(t, b, state, puts(1, 20)...)
+	_, last, err := b.BucketState(t.Context(), state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	newer := func(after uint64) map[string]uint64 {
+		t.Helper()
+		got := map[string]uint64{}
+		err := b.Newer(t.Context(), state, "acme.", after, func(e schemas.Entry) error { got[e.Key] = e.Revision; return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	if got := newer(last); len(got) != 0 {
+		t.Errorf("nothing came, and it tells %v", got)
+	}
+	changed := puts(3, 3)
+	changed[0].Base = load(t, b, state, "acme.k3").Revision
+	revisions := store(t, b, state, append(changed, puts(21, 21)...)...)
+	store(t, b, state, schemas.Put{Key: "other.k1", Value: []byte("x")})
+	bucket, err := newJS(t, bus.Conn(b)).KeyValue(t.Context(), state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := bucket.Delete(t.Context(), "acme.k7"); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]uint64{"acme.k3": revisions[0], "acme.k21": revisions[1], "acme.k7": 0}
+	if diff := cmp.Diff(want, newer(last)); diff != "" {
+		t.Errorf("newer (-want +got):\n%s", diff)
+	}
+	if _, now, err := b.BucketState(t.Context(), state); err != nil || now != last+4 {
+		t.Errorf("the last revision is %d after four changes of what had %d, %v", now, last, err)
+	}
+	err = b.Newer(t.Context(), state, "", last+1000, func(schemas.Entry) error { return nil })
+	if !errors.Is(err, bus.ErrRewound) {
+		t.Errorf("of what hasn't come that far: %v", err)
 	}
 }

@@ -51,10 +51,11 @@ func checkKey(bucket, key string) error {
 	return nil
 }
 
-// BucketCreated returns when a bucket was created. Its errors are transient.
-func (b *Bus) BucketCreated(ctx context.Context, bucket string) (time.Time, error) {
+// BucketState returns when a bucket was created and the last revision in it,
+// which any change of any key raises. Its errors are transient.
+func (b *Bus) BucketState(ctx context.Context, bucket string) (created time.Time, last uint64, err error) {
 	state, err := b.StreamState(ctx, keyStream(bucket))
-	return state.Created, err
+	return state.Created, state.Last, err
 }
 
 // Load returns what a bucket has under a key, or an entry with the revision 0 if
@@ -81,6 +82,23 @@ func (b *Bus) Load(ctx context.Context, bucket, key string) (schemas.Entry, erro
 // told again, the later revision later. It ends with fn's error when fn fails;
 // other errors are transient, except for names that can't be any.
 func (b *Bus) Each(ctx context.Context, bucket, prefix string, fn func(schemas.Entry) error) error {
+	return b.each(ctx, bucket, prefix, 0, func(e schemas.Entry) error {
+		if e.Revision == 0 {
+			return nil
+		}
+		return fn(e)
+	})
+}
+
+// Newer is [Bus.Each] for those entries only whose revision is above after. A
+// key that was deleted since is told as an entry with the revision 0. It fails
+// with [ErrRewound] if the bucket has not come as far as after.
+func (b *Bus) Newer(ctx context.Context, bucket, prefix string, after uint64, fn func(schemas.Entry) error) error {
+	return b.each(ctx, bucket, prefix, after, fn)
+}
+
+// each tells entries above a revision, and what was deleted with the revision 0.
+func (b *Bus) each(ctx context.Context, bucket, prefix string, after uint64, fn func(schemas.Entry) error) error {
 	if prefix != "" && !strings.HasSuffix(prefix, ".") {
 		return fmt.Errorf("each: %w", errPrefix)
 	}
@@ -89,20 +107,20 @@ func (b *Bus) Each(ctx context.Context, bucket, prefix string, fn func(schemas.E
 	}
 	done := errors.New("everything was told")
 	r := reading{
-		b: b, stream: keyStream(bucket), pull: 1000, moving: true, fragile: true,
+		b: b, stream: keyStream(bucket), after: after, pull: 1000, moving: true, fragile: true,
 		config: jetstream.ConsumerConfig{FilterSubjects: []string{keySubject(bucket, prefix+">")}},
 	}
 	err := r.run(ctx, func(msgs []jetstream.Msg, _ uint64, ended bool) error {
 		for _, m := range msgs {
-			if isMarker(m.Headers()) {
-				continue
-			}
 			meta, err := m.Metadata()
 			if err != nil {
 				return err
 			}
-			key := strings.TrimPrefix(m.Subject(), keySubject(bucket, ""))
-			if err := fn(schemas.Entry{Key: key, Value: m.Data(), Revision: meta.Sequence.Stream}); err != nil {
+			e := schemas.Entry{Key: strings.TrimPrefix(m.Subject(), keySubject(bucket, ""))}
+			if !isMarker(m.Headers()) {
+				e.Value, e.Revision = m.Data(), meta.Sequence.Stream
+			}
+			if err := fn(e); err != nil {
 				return err
 			}
 		}
