@@ -86,7 +86,7 @@ func (v *visible) answer(ctx context.Context, e handlers.ToldEvent, s handlers.S
 	touched := func(name string) []string { return union(told.Affects[name], record.Details.affects[name]) }
 	return errors.Join(
 		v.answerAssets(ctx, p, touched("assetIds"), s, last),
-		v.answerSecurities(ctx, touched("securityIds"), s, last),
+		v.answerSecurities(ctx, touched("securityIds"), s),
 		v.answerComments(ctx, p, touched("commentIds"), s, last),
 	)
 }
@@ -261,7 +261,7 @@ func (v *visible) steps(ctx context.Context, p process, ids []string) ([]step, e
 }
 
 // answerSecurities tells how offerings are now, and our assignment to them.
-func (v *visible) answerSecurities(ctx context.Context, ids []string, s handlers.Scan, last bool) error {
+func (v *visible) answerSecurities(ctx context.Context, ids []string, s handlers.Scan) error {
 	if len(ids) == 0 {
 		return nil
 	}
@@ -279,11 +279,15 @@ func (v *visible) answerSecurities(ctx context.Context, ids []string, s handlers
 		return err
 	}
 	as := handlers.Sighting{Container: RoleExclusivity, Alone: true, Role: RoleExclusivity}
-	if err := v.assignments(ctx, s, ids, as); err != nil {
+	assigned, err := v.assignments(ctx, s, ids, as)
+	if err != nil {
 		return err
 	}
-	missing := slices.ContainsFunc(ids, func(id string) bool { return !slices.Contains(got, id) })
-	if missing && !last {
+	// What we were taken off need not be shown to us any more.
+	missing := slices.ContainsFunc(ids, func(id string) bool {
+		return !slices.Contains(got, id) && !strings.EqualFold(assigned[id], "inactive")
+	})
+	if missing {
 		return &handlers.UpstreamError{Endpoint: readSecurities.name, Err: errNoDetails}
 	}
 	return nil

@@ -18,7 +18,7 @@ const (
 	pathAssets       = "/external/v1/asset"
 	pathTransactions = "/external/v1/transactions"
 	pathComments     = "/external/v1/comment"
-	pathErrorLog     = "/external/v1/error-log"
+	pathSecurities   = "/external/v1/securities"
 )
 
 // fund returns an offering that is open to us, and that was told.
@@ -302,4 +302,37 @@ func TestAFailureIsExplainedWhenItIsLogged(t *testing.T) {
 	events := a.follow()
 	expect(t, "of what nobody logged", nil, of(events, silent.ProcessIDs[0]))
 	expect(t, "of the log", []string{"error.detailed"}, of(events, id))
+}
+
+// An offering that we were taken off, and don't see any more, is no reason to
+// wait; one that isn't shown yet is.
+func TestAnOfferingThatWeWereTakenOffNeedNotBeShown(t *testing.T) {
+	a := ask(t)
+	fund := a.fund()
+	hide := func(path string, body []byte) []byte {
+		if path == pathSecurities {
+			return []byte(`[]`)
+		}
+		return body
+	}
+	a.alter = hide
+	a.done(a.ledger.Pause(fund))
+	a.push(1)
+	if events := a.Follow(); len(events) > 0 || len(a.Unanswered()) != 1 {
+		t.Errorf("told %v, and these wait: %v", names(events), a.Unanswered())
+	}
+	a.alter = nil
+	expect(t, "when it is shown", []string{"offering.paused"}, of(a.follow(), fund))
+	a.done(a.ledger.Resume(fund))
+	a.alter = hide
+	a.push(1)
+	a.Follow()
+	waits := a.Unanswered()
+	a.Advance(73 * time.Hour)
+	if a.Follow(); !slices.Equal(waits, a.GivenUp()) || len(waits) != 1 {
+		t.Errorf("in quarantine are %v, and not %v", a.GivenUp(), waits)
+	}
+	a.done(a.ledger.RemoveAssignment(fund))
+	a.push(1)
+	expect(t, "of our assignment", []string{"offering.assignment_removed"}, of(a.follow(), fund))
 }

@@ -187,7 +187,7 @@ func (v *visible) scanExclusivity(ctx context.Context, s handlers.Scan) error {
 	}
 	ids = append(ids, pending...)
 	slices.Sort(ids)
-	if err := v.assignments(ctx, s, slices.Compact(ids), handlers.Sighting{Container: RoleExclusivity}); err != nil {
+	if _, err := v.assignments(ctx, s, slices.Compact(ids), handlers.Sighting{Container: RoleExclusivity}); err != nil {
 		return err
 	}
 	return s.Complete(RoleExclusivity)
@@ -211,8 +211,10 @@ func (v *visible) pending(ctx context.Context) (ids []string, err error) {
 }
 
 // assignments asks for our organisation's assignment to each offering: the
-// answer's rows name organisations and not offerings.
-func (v *visible) assignments(ctx context.Context, s handlers.Scan, securities []string, as handlers.Sighting) error {
+// answer's rows name organisations and not offerings. It returns the statuses
+// by offering.
+func (v *visible) assignments(ctx context.Context, s handlers.Scan, securities []string, as handlers.Sighting) (map[string]string, error) {
+	statuses := map[string]string{}
 	for _, id := range securities {
 		query := url.Values{"securityIdsFilter": {filterValue([]string{id})}}
 		err := v.client.pages(ctx, readExclusivity, query, list, func(rows []jsontext.Value) error {
@@ -224,7 +226,8 @@ func (v *visible) assignments(ctx context.Context, s handlers.Scan, securities [
 				if !strings.EqualFold(r.text(orgID), v.orgID) {
 					continue
 				}
-				as.Key, as.State = id, seen{r.text(rowStatus), native}.encode()
+				statuses[id] = r.text(rowStatus)
+				as.Key, as.State = id, seen{statuses[id], native}.encode()
 				if err := s.Saw(as); err != nil {
 					return err
 				}
@@ -232,8 +235,8 @@ func (v *visible) assignments(ctx context.Context, s handlers.Scan, securities [
 			return nil
 		})
 		if err != nil && !notThere(err) {
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	return statuses, nil
 }
