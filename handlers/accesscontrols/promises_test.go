@@ -2,6 +2,7 @@ package accesscontrols_test
 
 import (
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -17,7 +18,12 @@ import (
 // whichever documents are read.
 func TestPromises(t *testing.T) {
 	t.Run("user", func(t *testing.T) { promises(t, accesscontrols.ViewUser) })
-	t.Run("full", func(t *testing.T) { promises(t, accesscontrols.ViewFull) })
+	t.Run("full", func(t *testing.T) {
+		if os.Getenv("LONG_TESTS") == "" {
+			t.Skip("LONG_TESTS=1 runs it")
+		}
+		promises(t, accesscontrols.ViewFull)
+	})
 }
 
 func promises(t *testing.T, view accesscontrols.View) {

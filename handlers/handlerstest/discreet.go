@@ -111,7 +111,7 @@ func (c PollerCase) junk(t *testing.T) {
 			w.stage.Happenings[n].Do()
 			w.tellsOf(w.stage.Happenings[n])
 			for _, d := range w.deliveries {
-				if roles[d.Role]++; roles[d.Role] <= 3 {
+				if roles[d.Role]++; roles[d.Role] <= 2 {
 					deliveries = append(deliveries, d)
 				}
 			}
@@ -129,14 +129,18 @@ func (c PollerCase) junk(t *testing.T) {
 // and with other values.
 func mutants(payload []byte) [][]byte {
 	var list [][]byte
-	step := 1 + len(payload)/40
+	places := 15
+	if thorough() {
+		places = 80
+	}
+	step := 1 + len(payload)/places
 	for n := 0; n < len(payload); n += step {
 		list = append(list, bytes.Clone(payload[:n]))
 		flipped := bytes.Clone(payload)
 		flipped[n] ^= 1 << (n % 8)
 		list = append(list, flipped)
 	}
-	for n := range 60 {
+	for n := range 2 * places {
 		list = append(list, scramble(payload, n))
 	}
 	return list
