@@ -220,6 +220,5 @@ func TestAbsenceIsOfWhatTheBusHas(t *testing.T) {
 	s.expect("")
 	other.expect("~b")
 	s.expect("")
-	s.expect("")
 	s.expect("-b")
 }

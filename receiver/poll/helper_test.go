@@ -53,9 +53,12 @@ func (s *stage) share(with *stage) {
 	s.restart()
 }
 
-func (s *stage) restart() {
+func (s *stage) restart() { s.over(s.bus) }
+
+// over has a new receiver reach the bus over b.
+func (s *stage) over(b poll.Bus) {
 	s.pollers = poll.New(poll.Config{
-		Journal: s.road, Relay: s.road, Bus: s.bus, Seal: polltest.Seal, Open: polltest.Open,
+		Journal: s.road, Relay: s.road, Bus: b, Seal: polltest.Seal, Open: polltest.Open,
 		Pseudonym: func(v string) string { return fmt.Sprintf("%x", v) },
 		Now:       func() time.Time { return s.now },
 	})

@@ -42,7 +42,7 @@ type inquiry struct {
 }
 
 func newInquiry(ctx context.Context, f *following, cause string) (*inquiry, error) {
-	created, err := f.cfg.Bus.BucketCreated(ctx, schemas.BucketState)
+	created, _, err := f.cfg.Bus.BucketState(ctx, schemas.BucketState)
 	if err != nil {
 		return nil, own(err)
 	}

@@ -44,11 +44,14 @@ type Bus interface {
 	// Each calls fn with every entry of a bucket whose key begins with whole
 	// tokens, and ends when fn fails.
 	Each(ctx context.Context, bucket, prefix string, fn func(schemas.Entry) error) error
+	// Newer is Each for those entries only whose revision is above after. A
+	// key that was deleted since is told with the revision 0.
+	Newer(ctx context.Context, bucket, prefix string, after uint64, fn func(schemas.Entry) error) error
 	// Store makes changes that still hold, and returns the new revision of
 	// each, or 0 if it didn't hold any more.
 	Store(ctx context.Context, bucket string, puts []schemas.Put) ([]uint64, error)
-	// BucketCreated returns when a bucket was made.
-	BucketCreated(ctx context.Context, bucket string) (time.Time, error)
+	// BucketState returns when a bucket was made and the last revision in it.
+	BucketState(ctx context.Context, bucket string) (created time.Time, last uint64, err error)
 	// Hold runs fn while it has the lease of a name, and reports whether it
 	// got it. The context of fn ends when the lease is lost.
 	Hold(ctx context.Context, name, holder string, fn func(ctx context.Context) error) (bool, error)

@@ -38,6 +38,8 @@ type poller struct {
 	spec       handlers.Poller
 	due        time.Time // of the next scan, zero: at once
 	loaded     string    // the generation of the bucket that the book was filled from, "" if it wasn't
+	read       uint64    // the revision up to which the bucket was read
+	settled    uint64    // the one up to which it was read again
 	appended   map[string]*attempt
 	previous   time.Time // when the last scan began that ended well, zero if there was none
 	trouble    trouble

@@ -39,10 +39,6 @@ type attempt struct {
 	base    uint64
 	content [32]byte
 	at      time.Time
-	read    bool // the entry was read since, and had still the same revision
-
-	now  uint64 // what was read
-	part handlers.Part
 }
 
 // again is how long a change that was appended and not told, because it went

@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/seed75441868/postern/handlers"
 	"github.com/seed75441868/postern/schemas"
@@ -62,8 +60,20 @@ func (p *poller) loadRecord(ctx context.Context, key string) (uint64, handlers.R
 
 // eachRecord calls fn with all that the bus has of the source.
 func (p *poller) eachRecord(ctx context.Context, fn func(revision uint64, r handlers.Record) error) error {
+	return p.tellRecords(func(each func(schemas.Entry) error) error {
+		return p.cfg.Bus.Each(ctx, schemas.BucketState, p.source+".", each)
+	}, fn)
+}
+
+// tellRecords calls fn with the records in the entries that each tells. It
+// fails as fn does, with errDeleted, or with a failure of ours.
+func (p *poller) tellRecords(each func(func(schemas.Entry) error) error, fn func(revision uint64, r handlers.Record) error) error {
 	var failure error // of fn
-	err := p.cfg.Bus.Each(ctx, schemas.BucketState, p.source+".", func(e schemas.Entry) error {
+	err := each(func(e schemas.Entry) error {
+		if e.Revision == 0 {
+			failure = errDeleted
+			return failure
+		}
 		s, err := p.open(e)
 		if err != nil {
 			return err
@@ -97,86 +107,73 @@ type marker struct {
 func (m marker) encode() (jsontext.Value, error) { return json.Marshal(m, json.Deterministic(true)) }
 
 // refresh brings the book up to date with the bus: all of it when the poller
-// has just begun, and afterwards what it had changed.
+// has just begun, and afterwards what is newer there, whoever wrote it. Others
+// do: follow-ups, and a receiver that had the lease before and tells late what
+// it saw then.
 func (p *poller) refresh(ctx context.Context) error {
-	created, err := p.cfg.Bus.BucketCreated(ctx, schemas.BucketState)
+	created, last, err := p.cfg.Bus.BucketState(ctx, schemas.BucketState)
 	if err != nil {
 		return own(err)
 	}
 	generation := strconv.FormatInt(created.UnixMilli(), 36)
 	p.book.renew(generation)
-	if p.loaded != generation || len(p.appended) > manyAppended || p.spec.Interval >= seldom {
-		if err := p.load(ctx); err != nil {
+	if p.loaded == generation && last >= p.read {
+		err := p.newer(ctx, last)
+		if err == nil || !errors.Is(err, errDeleted) {
 			return err
 		}
-		p.loaded = generation
-		return nil
 	}
-	return p.reread(ctx)
+	if err := p.load(ctx); err != nil {
+		return err
+	}
+	p.loaded, p.settled, p.read = generation, last, last
+	return nil
 }
 
-const (
-	// manyAppended is above how many changes it is quicker to read everything
-	// again than one after the other.
-	manyAppended = 1000
-	// seldom is how rarely a poller scans that reads everything again each time:
-	// between its scans follow-ups change the same entries.
-	seldom = time.Hour
-	atOnce = 16 // questions to the bus
-)
+// atOnce is how many questions to the bus there are.
+const atOnce = 16
+
+// errDeleted says that an entry was deleted. Whose it was only a reading of
+// everything tells.
+var errDeleted = errors.New("an entry was deleted")
+
+// newer reads what is newer than at the scan before the last one: what is read
+// may come from a server that is a little behind the one that said how far the
+// bucket is, so everything is read at two scans. If nothing is newer nothing is
+// asked.
+func (p *poller) newer(ctx context.Context, last uint64) error {
+	if p.settled < last {
+		err := p.tellRecords(func(fn func(schemas.Entry) error) error {
+			return p.cfg.Bus.Newer(ctx, schemas.BucketState, p.source+".", p.settled, fn)
+		}, p.takeRecord)
+		if err != nil {
+			return err
+		}
+	}
+	p.settled, p.read = p.read, last
+	return nil
+}
 
 func (p *poller) load(ctx context.Context) error {
 	p.book.loading.Lock()
 	defer p.book.loading.Unlock()
 	p.book.reading()
-	err := p.eachRecord(ctx, func(revision uint64, r handlers.Record) error {
-		p.took(r.Key, revision, r.Parts[p.spec.Role])
-		return nil
-	})
-	if err != nil {
+	if err := p.eachRecord(ctx, p.takeRecord); err != nil {
 		return err
 	}
 	p.book.swept()
 	return nil
 }
 
-// reread reads what this poller had changed since the last scan.
-func (p *poller) reread(ctx context.Context) error {
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(atOnce)
-	for key, a := range p.appended {
-		if a.read {
-			continue
-		}
-		g.Go(func() error {
-			revision, r, err := p.loadRecord(ctx, key)
-			if err != nil {
-				return err
-			}
-			a.now, a.part = revision, r.Parts[p.spec.Role]
-			return nil
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return err
-	}
-	for key, a := range p.appended {
-		if !a.read {
-			a.read = true
-			p.took(key, a.now, a.part)
-			a.part = handlers.Part{}
-		}
-	}
+func (p *poller) takeRecord(revision uint64, r handlers.Record) error {
+	p.took(r.Key, revision, r.Parts[p.spec.Role])
 	return nil
 }
 
 // took takes over what the bus has of an entity.
 func (p *poller) took(key string, revision uint64, part handlers.Part) {
-	if a := p.appended[key]; a != nil {
-		if a.base != revision {
-			delete(p.appended, key)
-		}
-		a.read = true
+	if a := p.appended[key]; a != nil && a.base != revision {
+		delete(p.appended, key)
 	}
 	if revision == 0 {
 		p.book.gone(key)

@@ -4,6 +4,7 @@ package polltest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -26,11 +27,14 @@ type Bus struct {
 	refuse   error // of Publish
 	created  map[string]time.Time
 	buckets  map[string]map[string]schemas.Entry
+	deleted  map[string]map[string]uint64 // the revisions of markers
 	revision uint64
 	leases   map[string]*lease
 	streams  map[schemas.Stream][]schemas.Message
 	loads    int
 	stores   int
+
+	everything int // how often all was read
 }
 
 type lease struct {
@@ -42,7 +46,8 @@ type lease struct {
 func NewBus() *Bus {
 	b := &Bus{
 		created: map[string]time.Time{}, buckets: map[string]map[string]schemas.Entry{},
-		leases: map[string]*lease{}, streams: map[schemas.Stream][]schemas.Message{},
+		deleted: map[string]map[string]uint64{},
+		leases:  map[string]*lease{}, streams: map[schemas.Stream][]schemas.Message{},
 	}
 	b.Lose(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))
 	return b
@@ -58,7 +63,7 @@ func (b *Bus) Lose(at time.Time, buckets ...string) {
 		b.revision = 0
 	}
 	for _, name := range buckets {
-		b.created[name], b.buckets[name] = at, map[string]schemas.Entry{}
+		b.created[name], b.buckets[name], b.deleted[name] = at, map[string]schemas.Entry{}, map[string]uint64{}
 	}
 }
 
@@ -94,22 +99,52 @@ func (b *Bus) Load(ctx context.Context, bucket, key string) (schemas.Entry, erro
 
 // Each implements the pollers' bus.
 func (b *Bus) Each(ctx context.Context, bucket, prefix string, fn func(schemas.Entry) error) error {
+	b.mu.Lock()
+	b.everything++
+	b.mu.Unlock()
+	return b.each(ctx, bucket, prefix, 0, func(e schemas.Entry) error {
+		if e.Value == nil {
+			return nil
+		}
+		return fn(e)
+	})
+}
+
+// Newer implements the pollers' bus.
+func (b *Bus) Newer(ctx context.Context, bucket, prefix string, after uint64, fn func(schemas.Entry) error) error {
+	return b.each(ctx, bucket, prefix, after, func(e schemas.Entry) error {
+		if e.Value == nil {
+			e.Revision = 0
+		}
+		return fn(e)
+	})
+}
+
+// each tells entries in the order of their revisions. What was deleted has no
+// value.
+func (b *Bus) each(ctx context.Context, bucket, prefix string, after uint64, fn func(schemas.Entry) error) error {
 	if prefix != "" && !strings.HasSuffix(prefix, ".") {
 		return errors.New("a prefix must be whole tokens")
 	}
 	b.mu.Lock()
 	err := errors.Join(ctx.Err(), b.fail)
 	entries := make([]schemas.Entry, 0, len(b.buckets[bucket]))
-	for key, e := range b.buckets[bucket] {
-		if strings.HasPrefix(key, prefix) {
+	add := func(e schemas.Entry) {
+		if strings.HasPrefix(e.Key, prefix) && e.Revision > after {
 			entries = append(entries, e)
 		}
+	}
+	for _, e := range b.buckets[bucket] {
+		add(e)
+	}
+	for key, revision := range b.deleted[bucket] {
+		add(schemas.Entry{Key: key, Revision: revision})
 	}
 	b.mu.Unlock()
 	if err != nil {
 		return err
 	}
-	slices.SortFunc(entries, func(a, b schemas.Entry) int { return int(a.Revision) - int(b.Revision) })
+	slices.SortFunc(entries, func(a, b schemas.Entry) int { return cmp.Compare(a.Revision, b.Revision) })
 	for _, e := range entries {
 		if err := fn(e); err != nil {
 			return err
@@ -132,17 +167,33 @@ func (b *Bus) Store(ctx context.Context, bucket string, puts []schemas.Put) ([]u
 		}
 		b.revision++
 		b.stores++
+		delete(b.deleted[bucket], p.Key)
 		revisions[i] = b.revision
 		b.buckets[bucket][p.Key] = schemas.Entry{Key: p.Key, Value: bytes.Clone(p.Value), Revision: b.revision}
 	}
 	return revisions, nil
 }
 
-// BucketCreated implements the pollers' bus.
-func (b *Bus) BucketCreated(ctx context.Context, bucket string) (time.Time, error) {
+// Delete deletes what a bucket has under a key.
+func (b *Bus) Delete(bucket, key string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.created[bucket], errors.Join(ctx.Err(), b.fail)
+	b.revision++
+	delete(b.buckets[bucket], key)
+	b.deleted[bucket][key] = b.revision
+}
+
+// BucketState implements the pollers' bus.
+func (b *Bus) BucketState(ctx context.Context, bucket string) (created time.Time, last uint64, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, e := range b.buckets[bucket] {
+		last = max(last, e.Revision)
+	}
+	for _, revision := range b.deleted[bucket] {
+		last = max(last, revision)
+	}
+	return b.created[bucket], last, errors.Join(ctx.Err(), b.fail)
 }
 
 // Publish implements the pollers' bus.
@@ -230,6 +281,13 @@ func (b *Bus) Counts() (loads, stores int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.loads, b.stores
+}
+
+// Readings returns how often all that a source has was read.
+func (b *Bus) Readings() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.everything
 }
 
 // Entries returns what a bucket has.
