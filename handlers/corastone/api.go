@@ -2,6 +2,7 @@ package corastone
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -28,6 +29,8 @@ type endpoint struct {
 	// page is how many rows an answer has at most, ids how many of them can be
 	// asked for at once.
 	page, ids int
+	// once says that there is one row for each id.
+	once bool
 	// inferred says that the guide names the read, but not its path.
 	inferred bool
 }
@@ -38,11 +41,11 @@ type endpoint struct {
 var (
 	readToken         = endpoint{name: "token", path: "/oauth2/token"}
 	readSequencer     = endpoint{name: "sequencer", path: "/external/v1/sequencer", scope: "readSequencer", page: 100}
-	readTransactions  = endpoint{name: "transactions", path: "/external/v1/transactions", scope: "readTransactionData", page: 50, ids: 50}
+	readTransactions  = endpoint{name: "transactions", path: "/external/v1/transactions", scope: "readTransactionData", page: 50, ids: 50, once: true}
 	readErrorLog      = endpoint{name: "error-log", path: "/external/v1/error-log", scope: "readErrors", page: 50, ids: 50}
-	readAssets        = endpoint{name: "asset", path: "/external/v1/asset", scope: "readSubscription", page: 500, ids: 500}
+	readAssets        = endpoint{name: "asset", path: "/external/v1/asset", scope: "readSubscription", page: 500, ids: 500, once: true}
 	readAssetHistory  = endpoint{name: "asset-history", path: "/external/v1/asset/history", scope: "readSubscription", page: 50, ids: 500, inferred: true}
-	readSecurities    = endpoint{name: "securities", path: "/external/v1/securities", scope: "readIssuance", page: 10, ids: 10}
+	readSecurities    = endpoint{name: "securities", path: "/external/v1/securities", scope: "readIssuance", page: 10, ids: 10, once: true}
 	readExclusivity   = endpoint{name: "exclusivity", path: "/external/v1/exclusivity", scope: "readExclusivityOptions", page: 50, ids: 10}
 	readPending       = endpoint{name: "pending-assignments", path: "/external/v1/exclusivity/pending-assignments", scope: "readExclusivityOptions", page: 50, inferred: true}
 	readComments      = endpoint{name: "comment", path: "/external/v1/comment", scope: "readComments", page: 50, ids: 50}
@@ -172,23 +175,28 @@ func (c *client) get(ctx context.Context, e endpoint, query url.Values) (handler
 	return c.session.Do(ctx, handlers.Call{Endpoint: e.name, URL: c.url(e, query)})
 }
 
-// pages asks an endpoint for all its rows, page after page, and calls fn with
-// each page. read takes the rows out of a body. All pages are asked with one
-// token, or the list is asked for again from its beginning, once: then fn must
-// be able to hear of rows again.
-func (c *client) pages(ctx context.Context, e endpoint, query url.Values, read func(body []byte) (rows []jsontext.Value, err error), fn func([]jsontext.Value) error) error {
+// reader takes the rows out of an answer.
+type reader func(handlers.Answer) (rows []jsontext.Value, err error)
+
+// pages asks an endpoint for all its rows, page after page up to one with
+// nothing on it, and calls fn with each page: a node may give fewer rows a page
+// than it was asked for. Rows that were asked for by id, each of which there is
+// once, are all when there are as many as enough; 0: how many there are isn't
+// known. All pages are asked with one token, or the list is asked for again from
+// its beginning, once: then fn must be able to hear of rows again.
+func (c *client) pages(ctx context.Context, e endpoint, query url.Values, enough int, read reader, fn func([]jsontext.Value) error) error {
 	for again := false; ; again = true {
-		err := c.pagesOnce(ctx, e, query, read, fn)
+		err := c.pagesOnce(ctx, e, query, enough, read, fn)
 		if again || !errors.Is(err, handlers.ErrMoved) {
 			return err
 		}
 	}
 }
 
-func (c *client) pagesOnce(ctx context.Context, e endpoint, query url.Values, read func([]byte) ([]jsontext.Value, error), fn func([]jsontext.Value) error) error {
+func (c *client) pagesOnce(ctx context.Context, e endpoint, query url.Values, enough int, read reader, fn func([]jsontext.Value) error) error {
 	var epoch uint64
-	var last []byte
-	offset := 0
+	seen := map[[sha256.Size]byte]bool{}
+	offset, short := 0, false
 	for range maxPages {
 		q := maps.Clone(query)
 		if q == nil {
@@ -197,34 +205,50 @@ func (c *client) pagesOnce(ctx context.Context, e endpoint, query url.Values, re
 		q.Set("pageSize", strconv.Itoa(e.page))
 		q.Set("offset", strconv.Itoa(offset))
 		answer, err := c.get(ctx, e, q)
-		if err != nil {
-			return err
-		}
 		switch {
+		case short && notThere(err):
+			return nil // some say so behind the last page
+		case err != nil:
+			return err
 		case epoch != 0 && answer.Epoch != epoch:
 			return &handlers.UpstreamError{Endpoint: e.name, Err: handlers.ErrMoved}
-		case offset > 0 && string(answer.Body) == string(last) && len(last) > 2:
-			return &handlers.UpstreamError{Endpoint: e.name, Err: errRepeatedPages}
 		}
-		epoch, last = answer.Epoch, answer.Body
-		rows, err := read(answer.Body)
+		epoch = answer.Epoch
+		rows, err := read(answer)
 		if err != nil {
 			return &handlers.UpstreamError{Endpoint: e.name, Err: err}
+		}
+		fresh := 0
+		for _, row := range rows {
+			if sum := sha256.Sum256(row); !seen[sum] {
+				seen[sum] = true
+				fresh++
+			}
+		}
+		before := short
+		short = len(rows) < e.page
+		switch {
+		case len(rows) == 0:
+			return nil
+		case fresh == 0 && (before || short): // it shows the last page for those behind it
+			return nil
+		case fresh == 0:
+			return &handlers.UpstreamError{Endpoint: e.name, Err: errRepeatedPages}
 		}
 		if err := fn(rows); err != nil {
 			return err
 		}
-		if len(rows) < e.page {
+		offset += len(rows)
+		if short && enough > 0 && offset >= enough {
 			return nil
 		}
-		offset += len(rows)
 	}
 	return &handlers.UpstreamError{Endpoint: e.name, Err: errManyPages}
 }
 
 // list reads a body that is a list of rows, or one row: the guide shows both.
-func list(body []byte) ([]jsontext.Value, error) {
-	v := jsontext.Value(body)
+func list(answer handlers.Answer) ([]jsontext.Value, error) {
+	v := jsontext.Value(answer.Body)
 	if !v.IsValid() {
 		return nil, handlers.ErrNotJSON
 	}
@@ -247,7 +271,11 @@ func (c *client) byIDs(ctx context.Context, e endpoint, filter string, ids []str
 		query := url.Values{}
 		maps.Copy(query, more)
 		query.Set(filter, filterValue(some))
-		if err := c.pages(ctx, e, query, list, fn); err != nil {
+		enough := 0
+		if e.once {
+			enough = len(some)
+		}
+		if err := c.pages(ctx, e, query, enough, list, fn); err != nil {
 			return err
 		}
 	}

@@ -62,7 +62,7 @@ func (v *visible) explain(ctx context.Context, p process, s handlers.Scan) error
 		ids = append(ids, p.orchestrationID)
 	}
 	var rows []jsontext.Value
-	err := v.client.pages(ctx, readErrorLog, url.Values{"trackingIdsFilter": {filterValue(ids)}}, list, func(page []jsontext.Value) error {
+	err := v.client.pages(ctx, readErrorLog, url.Values{"trackingIdsFilter": {filterValue(ids)}}, 0, list, func(page []jsontext.Value) error {
 		rows = append(rows, page...)
 		return nil
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -34,8 +35,9 @@ type sequencer struct {
 
 // mark is how far the sequencer was read.
 type mark struct {
-	// Start is where it began, and Read up to where it was told: the next
-	// read begins earlier than that, by the overlap, but never before Start.
+	// Start is where it began, and Read up to where it was told, by the
+	// platform's clock: the next read begins earlier than that, by the overlap,
+	// but never before Start.
 	Start time.Time `json:"start"`
 	Read  time.Time `json:"read"`
 	// Open are transactions that are asked for by their ids.
@@ -53,17 +55,16 @@ type pending struct {
 
 // scan implements the Scan of [handlers.Poller]. The mark moves only after all
 // pages were read, and the end of what is read is fixed before the first: half
-// an interval back, so that a push has its chance.
+// an interval back, so that a push has its chance. It never moves beyond what
+// the platform's clock says, nor does one that is beyond ours keep anything from
+// being read: our clock may have been wrong. What is read twice is told once.
 func (q *sequencer) scan(ctx context.Context, s handlers.Scan) error {
 	m, err := q.mark(ctx, s)
 	if err != nil {
 		return err
 	}
 	to := s.Began().Add(-q.interval / 2)
-	from := m.Read.Add(-q.overlap)
-	if from.Before(m.Start) {
-		from = m.Start
-	}
+	from := q.begin(m, s.Began())
 	if !to.After(from) {
 		return s.Advance(m.encode())
 	}
@@ -75,8 +76,41 @@ func (q *sequencer) scan(ctx context.Context, s handlers.Scan) error {
 	if err := q.ask(ctx, m, p); err != nil {
 		return err
 	}
-	m.Read = to
+	q.move(m, to, p.clock(), s.Began())
 	return s.Advance(m.encode())
+}
+
+// begin returns where a read begins.
+func (q *sequencer) begin(m *mark, began time.Time) time.Time {
+	read, start := m.Read, m.Start
+	if read.After(began) {
+		read = began
+	}
+	if start.After(began) && !start.Equal(q.from) {
+		start = read.Add(-q.overlap) // our clock was ahead when it was noted
+	}
+	if from := read.Add(-q.overlap); from.After(start) {
+		return from
+	}
+	return start
+}
+
+// move moves the mark to where was read, as far as the platform's clock had
+// come. If that isn't known the mark stays, unless it is beyond our own clock.
+func (q *sequencer) move(m *mark, to, clock, began time.Time) {
+	switch {
+	case clock.IsZero():
+		to = m.Read
+		if to.After(began) {
+			to = began
+		}
+	case clock.Before(to):
+		to = clock
+	}
+	if !clock.IsZero() && m.Start.After(clock) && !m.Start.Equal(q.from) {
+		m.Start = m.Start.Add(clock.Sub(began)) // our clock is ahead, or was
+	}
+	m.Read = to
 }
 
 // mark returns how far it is.
@@ -153,7 +187,7 @@ func (q *sequencer) ask(ctx context.Context, m *mark, p *pass) error {
 // read reads a span of time.
 func (q *sequencer) read(ctx context.Context, from, to time.Time, p *pass) error {
 	query := url.Values{"fromDate": {schemas.FormatTime(from)}, "toDate": {schemas.FormatTime(to)}}
-	page := func(body []byte) ([]jsontext.Value, error) {
+	page := func(a handlers.Answer) ([]jsontext.Value, error) {
 		var answer struct {
 			Sequence *[]jsontext.Value `json:"sequence"`
 			Granted  []struct {
@@ -161,7 +195,10 @@ func (q *sequencer) read(ctx context.Context, from, to time.Time, p *pass) error
 				Unknown   jsontext.Value `json:",embed"`
 			} `json:"grantedTxnEntitlements"`
 		}
-		if err := json.Unmarshal(body, &answer); err != nil {
+		if date, err := http.ParseTime(a.Header.Get("Date")); err == nil {
+			p.date = date
+		}
+		if err := json.Unmarshal(a.Body, &answer); err != nil {
 			return nil, handlers.ErrNotJSON
 		}
 		if answer.Sequence == nil {
@@ -174,7 +211,7 @@ func (q *sequencer) read(ctx context.Context, from, to time.Time, p *pass) error
 		}
 		return *answer.Sequence, nil
 	}
-	return q.client.pages(ctx, readSequencer, query, page, func(rows []jsontext.Value) error {
+	return q.client.pages(ctx, readSequencer, query, 0, page, func(rows []jsontext.Value) error {
 		for _, row := range rows {
 			if err := p.row(row, ""); err != nil {
 				return err
@@ -202,6 +239,25 @@ type pass struct {
 	open    []string        // transactions that had not ended
 	ended   map[string]bool // and those that had
 	granted []string
+	// What the platform's clock showed: when it answered last, and when the
+	// newest of its rows is of. Zero if it doesn't say.
+	date, newest time.Time
+}
+
+// clock returns what the platform's clock showed, zero if nobody knows.
+func (p *pass) clock() time.Time {
+	if !p.date.IsZero() {
+		return p.date
+	}
+	return p.newest
+}
+
+// dated notes what a row is dated.
+func (p *pass) dated(native jsontext.Value) {
+	at, _ := handlers.Time(scalar(native))
+	if t, err := time.Parse(time.RFC3339, at); err == nil && t.After(p.newest) {
+		p.newest = t
+	}
 }
 
 // row tells an entry.
@@ -210,16 +266,19 @@ func (p *pass) row(row jsontext.Value, view string) error {
 		Transaction *struct {
 			ProcessID string         `json:"processId"`
 			Status    string         `json:"status"`
+			Timestamp jsontext.Value `json:"timestamp"`
 			Unknown   jsontext.Value `json:",embed"`
 		} `json:"transaction"`
 		Orchestration *struct {
-			ID      string         `json:"orchestrationId"`
-			Status  string         `json:"status"`
-			Unknown jsontext.Value `json:",embed"`
+			ID        string         `json:"orchestrationId"`
+			Status    string         `json:"status"`
+			Timestamp jsontext.Value `json:"timestamp"`
+			Unknown   jsontext.Value `json:",embed"`
 		} `json:"orchestration"`
 		Error *struct {
-			ID      string         `json:"errorId"`
-			Unknown jsontext.Value `json:",embed"`
+			ID        string         `json:"errorId"`
+			Timestamp jsontext.Value `json:"timestamp"`
+			Unknown   jsontext.Value `json:",embed"`
 		} `json:"error"`
 		Unknown jsontext.Value `json:",embed"`
 	}
@@ -228,10 +287,13 @@ func (p *pass) row(row jsontext.Value, view string) error {
 		switch {
 		case e.Transaction != nil:
 			name = "transaction:" + e.Transaction.ProcessID + ":" + e.Transaction.Status
+			p.dated(e.Transaction.Timestamp)
 			p.note(e.Transaction.ProcessID, e.Transaction.Status)
 		case e.Orchestration != nil:
+			p.dated(e.Orchestration.Timestamp)
 			name = "orchestration:" + e.Orchestration.ID + ":" + e.Orchestration.Status
 		case e.Error != nil:
+			p.dated(e.Error.Timestamp)
 			name = "error:" + e.Error.ID
 		}
 	}

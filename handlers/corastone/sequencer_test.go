@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -22,20 +23,25 @@ import (
 // asked is a source that asks a ledger, and what it was told.
 type asked struct {
 	*handlerstest.Watch
-	ledger *corastonetest.Ledger
-	node   *corastonetest.Node
-	outbox []corastonetest.Entry // what the ledger notified of and nobody has pushed
+	ledger   *corastonetest.Ledger
+	node     *corastonetest.Node
+	outbox   []corastonetest.Entry // what the ledger notified of and nobody has pushed
+	timeless bool                  // the ledger's answers have no date
+	ahead    time.Duration         // how far our clock is ahead of the ledger's
 	// alter changes what an endpoint answers; nil: nothing.
 	alter func(path string, body []byte) []byte
-	t     *testing.T
+	// rewrite changes what an endpoint is asked; nil: nothing.
+	rewrite func(path string, query url.Values)
+	t       *testing.T
 }
 
 func ask(t *testing.T) *asked {
 	t.Helper()
 	a := &asked{t: t, node: corastonetest.NewNode(signer(t), corastonetest.Topic, 1)}
-	// The ledger's time is that of the watch: what happens is dated by it.
+	// The ledger's time is that of the watch, unless a test says otherwise: what
+	// happens is dated by it.
 	a.ledger = corastonetest.NewLedger(corastonetest.Options{
-		Now:  func() time.Time { return a.Now() },
+		Now:  func() time.Time { return a.Now().Add(-a.ahead) },
 		Tell: func(e corastonetest.Entry) { a.outbox = append(a.outbox, e) },
 	})
 	server := httptest.NewServer(a.ledger)
@@ -62,7 +68,17 @@ type known struct {
 func (k known) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = r.Clone(r.Context())
 	r.Header.Set("User-Agent", "postern/test")
+	if k.a.rewrite != nil {
+		query := r.URL.Query()
+		k.a.rewrite(r.URL.Path, query)
+		at := *r.URL
+		at.RawQuery = query.Encode()
+		r.URL = &at
+	}
 	res, err := k.next.RoundTrip(r)
+	if err == nil && k.a.timeless {
+		res.Header.Del("Date")
+	}
 	if err != nil || k.a.alter == nil {
 		return res, err
 	}
@@ -156,6 +172,115 @@ func TestAPushHasItsChanceBeforeThePollerTells(t *testing.T) {
 		return strings.HasSuffix(id, ":success") && strings.Contains(id, a.ledger.Processes()[2].ProcessID)
 	}) {
 		t.Errorf("what was pushed is told again: %v", got)
+	}
+}
+
+// TestNothingIsLostWhenOurClockIsWrong: it may be ahead for days and be set
+// right, whether the platform says what time it is or not.
+func TestNothingIsLostWhenOurClockIsWrong(t *testing.T) {
+	const day = 24 * time.Hour
+	for name, c := range map[string]struct {
+		timeless bool
+		jump     func(a *asked, d time.Duration)
+	}{
+		"ours":               {false, func(a *asked, d time.Duration) { a.Advance(d); a.ahead += d }},
+		"ours, without date": {true, func(a *asked, d time.Duration) { a.Advance(d); a.ahead += d }},
+		"both":               {false, func(a *asked, d time.Duration) { a.Advance(d) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := ask(t)
+			a.timeless = c.timeless
+			fund, err := a.ledger.Fund(corastonetest.Security{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			a.Advance(time.Hour)
+			a.read()
+			told := func(when string) {
+				t.Helper()
+				r, err := a.ledger.Subscribe(fund, corastonetest.Subscription{Amount: "1200.00"})
+				if err != nil {
+					t.Fatal(err)
+				}
+				ids := slices.Concat(a.read(), a.read(), a.read())
+				if want := "corastone:process:" + r.ProcessIDs[0] + ":success"; !slices.Contains(ids, want) {
+					t.Errorf("%s: it is not told: %v", when, ids)
+				}
+			}
+			told("before")
+			c.jump(a, day)
+			told("ahead")
+			a.Advance(day / 2)
+			told("still ahead")
+			c.jump(a, -day)
+			told("set right")
+		})
+	}
+}
+
+// TestASequencerThatBeginsInTheFutureLosesNothing: our clock is ahead when it is
+// started first.
+func TestASequencerThatBeginsInTheFutureLosesNothing(t *testing.T) {
+	a := ask(t)
+	a.ahead = 24 * time.Hour
+	fund, err := a.ledger.Fund(corastonetest.Security{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Advance(time.Hour)
+	a.read()
+	r, err := a.ledger.Subscribe(fund, corastonetest.Subscription{Amount: "1200.00"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids := slices.Concat(a.read(), a.read(), a.read())
+	if want := "corastone:process:" + r.ProcessIDs[0] + ":success"; !slices.Contains(ids, want) {
+		t.Errorf("it is not told: %v", ids)
+	}
+}
+
+// TestAPageMayHaveFewerRowsThanWereAskedFor: a node that gives fewer is read to
+// its end, and one that shows all on one page, whichever is asked for, is read.
+func TestAPageMayHaveFewerRowsThanWereAskedFor(t *testing.T) {
+	for name, rewrite := range map[string]func(url.Values){
+		"fewer": func(q url.Values) {
+			if q.Has("pageSize") {
+				q.Set("pageSize", "2")
+			}
+		},
+		"one page": func(q url.Values) { q.Del("offset") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := ask(t)
+			a.rewrite = func(_ string, q url.Values) { rewrite(q) }
+			a.read()
+			want := map[string]string{}
+			for range 5 {
+				fund, err := a.ledger.Fund(corastonetest.Security{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				want[fund] = "offering.opened"
+			}
+			processes := len(a.ledger.Processes())
+			a.Advance(6 * time.Hour)
+			got := map[string]string{}
+			for _, e := range a.Round("securities") {
+				got[e.Key] = string(e.Type)
+			}
+			if diff := cmp.Diff(want, got); diff != "" || a.Err() != nil {
+				t.Errorf("offerings (-want +got):\n%s%v", diff, a.Err())
+			}
+			told := map[string]bool{}
+			for _, id := range slices.Concat(a.read(), a.read()) {
+				if strings.Contains(id, ":process:") {
+					told[id] = true
+				}
+			}
+			if len(told) != processes {
+				t.Errorf("%d processes are told, want %d", len(told), processes)
+			}
+		})
 	}
 }
 

@@ -69,7 +69,7 @@ func (v *visible) scanAssets(ctx context.Context, s handlers.Scan) error {
 			return err
 		}
 	}
-	err := v.client.pages(ctx, readAssets, nil, list, func(rows []jsontext.Value) error {
+	err := v.client.pages(ctx, readAssets, nil, 0, list, func(rows []jsontext.Value) error {
 		explained := map[string]string{}
 		if v.follows && !s.Previous().IsZero() {
 			explained = v.explained(ctx, rows, known)
@@ -140,7 +140,7 @@ func earlier(row, other jsontext.Value) bool {
 
 // scanSecurities implements the Scan of the poller of offerings.
 func (v *visible) scanSecurities(ctx context.Context, s handlers.Scan) error {
-	err := v.client.pages(ctx, readSecurities, nil, list, func(rows []jsontext.Value) error {
+	err := v.client.pages(ctx, readSecurities, nil, 0, list, func(rows []jsontext.Value) error {
 		return saw(s, readSecurities, rows, securityID, securityState, handlers.Sighting{Container: RoleSecurities}, nil)
 	})
 	if err != nil {
@@ -170,7 +170,7 @@ func saw(s handlers.Scan, e endpoint, rows []jsontext.Value, id, status field, a
 // offering that we may see, and of those that wait for an answer of ours.
 func (v *visible) scanExclusivity(ctx context.Context, s handlers.Scan) error {
 	var ids []string
-	err := v.client.pages(ctx, readSecurities, nil, list, func(rows []jsontext.Value) error {
+	err := v.client.pages(ctx, readSecurities, nil, 0, list, func(rows []jsontext.Value) error {
 		for _, native := range rows {
 			if r, ok := readRow(native); ok && r.text(securityID) != "" {
 				ids = append(ids, r.text(securityID))
@@ -196,7 +196,7 @@ func (v *visible) scanExclusivity(ctx context.Context, s handlers.Scan) error {
 // pending returns the offerings whose assignment waits for us. Its path is
 // inferred: where there is none, nothing waits that can be known.
 func (v *visible) pending(ctx context.Context) (ids []string, err error) {
-	err = v.client.pages(ctx, readPending, nil, list, func(rows []jsontext.Value) error {
+	err = v.client.pages(ctx, readPending, nil, 0, list, func(rows []jsontext.Value) error {
 		for _, native := range rows {
 			if r, ok := readRow(native); ok && r.text(securityID) != "" {
 				ids = append(ids, r.text(securityID))
@@ -217,7 +217,7 @@ func (v *visible) assignments(ctx context.Context, s handlers.Scan, securities [
 	statuses := map[string]string{}
 	for _, id := range securities {
 		query := url.Values{"securityIdsFilter": {filterValue([]string{id})}}
-		err := v.client.pages(ctx, readExclusivity, query, list, func(rows []jsontext.Value) error {
+		err := v.client.pages(ctx, readExclusivity, query, 0, list, func(rows []jsontext.Value) error {
 			for _, native := range rows {
 				r, ok := readRow(native)
 				if !ok || r.text(rowStatus) == "" {

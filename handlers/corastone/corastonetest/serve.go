@@ -99,6 +99,7 @@ func (l *Ledger) EndTokens() {
 // ServeHTTP answers as the Integration API does: with arrays as a rule, with
 // an object where the guide shows one.
 func (l *Ledger) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Date", l.now().Format(http.TimeFormat))
 	if r.Header.Get("User-Agent") == "" {
 		forbidden(w)
 		return
