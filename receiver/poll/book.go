@@ -56,6 +56,8 @@ type container struct {
 	marked bool
 	last   time.Time
 
+	by     string // the poller that completed it last
+
 	// A scan that shrank too much is suspect until others agree with it.
 	doubt  digest // of the keys that it missed
 	agreed int    // suspect scans in a row that missed the same, 0: it is not suspect
@@ -281,6 +283,22 @@ func (b *book) accept(mine func(container string) bool) int {
 		}
 	}
 	return n
+}
+
+// startOver forgets what scans of a poller missed: others may have seen it
+// since. What an operator accepted is forgotten too, as it was of those scans.
+func (b *book) startOver(poller string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, c := range b.containers {
+		if c.by != poller {
+			continue
+		}
+		c.agreed = 0
+		for _, e := range c.members {
+			e.missed, e.doubted = 0, false
+		}
+	}
 }
 
 // keysDigest tells sets of entities apart, whatever their order.

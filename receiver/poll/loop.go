@@ -46,6 +46,11 @@ func (p *poller) hold(ctx context.Context) error {
 	defer p.holds(false)
 	p.loaded = ""
 	clear(p.appended)
+	// Scans that others made in between count, and these here are old.
+	p.book.startOver(p.name)
+	clear(p.suspects)
+	p.set(func(s *Status) { s.Suspect = nil })
+	p.metrics.suspect.WithLabelValues(p.source, p.name).Set(0)
 	taken := false
 	for {
 		asked, err := p.wait(ctx)

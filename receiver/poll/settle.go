@@ -140,7 +140,7 @@ func (s *scan) wants(r *result) []want {
 			}
 			wants = append(wants, w)
 		}
-		c.last = s.began
+		c.last, c.by = s.began, s.p.name
 	}
 	for _, o := range s.order {
 		if o.alone && !o.dropped && o.container != "" && !slices.Contains(s.complete, o.container) {
