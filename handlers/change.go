@@ -123,8 +123,11 @@ func (c Change) Event(d Delivery, t schemas.Type, key string, data schemas.Data)
 // Stored is the value of an entry of the buckets for states and cursors, as it
 // is before it is sealed.
 type Stored struct {
-	// Delivery is the id of the change that wrote it.
+	// Delivery is the id of the change that wrote it. Claimed says that it is
+	// being told, and Record is still the one before it: another change of the
+	// same entry doesn't hold any more.
 	Delivery string         `json:"delivery"`
+	Claimed  bool           `json:"claimed,omitzero"`
 	Record   Record         `json:"record,omitzero"`
 	Cursor   jsontext.Value `json:"cursor,omitempty"`
 }

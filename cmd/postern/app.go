@@ -254,7 +254,7 @@ func (a *app) relay(ctx, polling context.Context, opened chan<- *relay.Relay) er
 	})
 	defer carrying.Wait()
 	r := relay.New(relay.Config{
-		Journal: a.journal, Bus: keyed, Keys: a.keys, Normalize: normalize, TrimAfter: trimAfter, Sources: a.sourceNames(),
+		Journal: a.journal, Bus: keyed, Keys: a.keys, Shared: a.cfg.NATS.URL != "", Normalize: normalize, TrimAfter: trimAfter, Sources: a.sourceNames(),
 		Pushes: a.pushes, Released: a.triage.settled, Registerer: a.registry, Log: a.log,
 	})
 	a.relaying.Store(r)

@@ -57,6 +57,9 @@ type Config struct {
 	Bus     Bus
 	// Keys seal what is written to buckets.
 	Keys *journal.Keyring
+	// Shared says that other receivers use the bus too: then an entry is
+	// claimed before its change is told, so that only one of them tells one.
+	Shared bool
 	// Normalize has the translation of every platform by its name.
 	Normalize map[string]func(handlers.Delivery) (handlers.Output, error)
 	// TrimAfter is how long the journal keeps what the bus acknowledged: 0 for

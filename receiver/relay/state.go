@@ -39,7 +39,16 @@ func (r *Relay) change(it *item) bool {
 		return false
 	}
 	it.put = &put
-	return !it.cursor
+	if !r.cfg.Shared || it.cursor {
+		return !it.cursor
+	}
+	claimed, err := handlers.Stored{Delivery: it.record.DeliveryID, Claimed: true, Record: c.Previous}.Encode()
+	if err != nil {
+		r.quarantine(it, schemas.ReasonBadJSON, err)
+		return false
+	}
+	it.claim = &schemas.Put{Key: c.Entry, Base: c.Base, Value: r.cfg.Keys.Seal(handlers.StoredContext(c.Entry), claimed)}
+	return true
 }
 
 // maxEntryHead is what the head of an entry's message takes at most.
@@ -82,8 +91,11 @@ func (r *Relay) hold(ctx context.Context, items []*item) error {
 			continue
 		}
 		at := place{it.bucket(), it.put.Key}
+		stored := r.stored(it, entries[i])
 		switch {
-		case r.wrote(it, entries[i]):
+		case stored.Delivery == it.record.DeliveryID && stored.Claimed: // before a crash or a failure
+			it.put.Base, it.claim = entries[i].Revision, nil
+		case stored.Delivery == it.record.DeliveryID:
 			it.written = true
 		case entries[i].Revision == it.put.Base && !taken[at]:
 		case it.told:
@@ -93,22 +105,53 @@ func (r *Relay) hold(ctx context.Context, items []*item) error {
 		}
 		taken[at] = taken[at] || !it.superseded && !it.written
 	}
+	return r.claim(ctx, items)
+}
+
+// claim has other receivers know that the changes that hold are being told. One
+// whose entry moved on meanwhile is superseded.
+func (r *Relay) claim(ctx context.Context, items []*item) error {
+	var claimed []*item
+	var puts []schemas.Put
+	for _, it := range items {
+		if it.claim != nil && !it.superseded && !it.written && !it.parked {
+			claimed, puts = append(claimed, it), append(puts, *it.claim)
+		}
+	}
+	if len(puts) == 0 {
+		return nil
+	}
+	revisions, err := r.cfg.Bus.Store(ctx, schemas.BucketState, puts)
+	for i, revision := range revisions {
+		if revision > 0 {
+			claimed[i].put.Base, claimed[i].claim = revision, nil
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("claim %s: %w", schemas.BucketState, err)
+	}
+	for _, it := range claimed {
+		it.superseded = it.claim != nil
+	}
 	return nil
 }
 
-// wrote reports whether an entry is what the item has written there. One that
-// can't be read is somebody else's.
-func (r *Relay) wrote(it *item, e schemas.Entry) bool {
+// stored returns what an entry holds that is another one than the change is
+// based on. One that can't be read is somebody else's.
+func (r *Relay) stored(it *item, e schemas.Entry) handlers.Stored {
 	if e.Revision == 0 || e.Revision == it.put.Base {
-		return false
+		return handlers.Stored{}
 	}
 	value, err := r.cfg.Keys.Open(handlers.StoredContext(e.Key), e.Value)
 	if err != nil {
 		r.complain(fmt.Errorf("an entry of %s can't be opened: %w", it.bucket(), err))
-		return false
+		return handlers.Stored{}
 	}
 	stored, err := handlers.DecodeStored(value)
-	return err == nil && stored.Delivery == it.record.DeliveryID
+	if err != nil {
+		return handlers.Stored{}
+	}
+	return stored
 }
 
 // writeState writes what the items lead to. It comes after all that is told of

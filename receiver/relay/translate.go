@@ -30,6 +30,7 @@ type item struct {
 	// put is what the item leads to, if it is a change; cursor says that it is
 	// nothing else, so that nothing is told of it.
 	put    *schemas.Put
+	claim  *schemas.Put // what says that it is being told, where others could tell another
 	cursor bool
 	// superseded says that the change does not hold any more, and written that
 	// it is on the bus already.
