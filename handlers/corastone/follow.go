@@ -150,6 +150,7 @@ func (v *visible) answerAssets(ctx context.Context, p process, ids []string, s h
 	if err != nil {
 		return err
 	}
+	ids = respelled(ids, slices.Collect(maps.Keys(details)))
 	steps, failure := v.steps(ctx, p, ids)
 	if failure == nil && len(details) < len(ids) {
 		failure = &handlers.UpstreamError{Endpoint: readAssets.name, Err: errNoDetails}
@@ -198,7 +199,7 @@ func (v *visible) answerAssets(ctx context.Context, p process, ids []string, s h
 	return errors.Join(failure, v.answerWaiting(ctx, waiting, comments, s))
 }
 
-// assetsByID returns the rows of assets, by their ids.
+// assetsByID returns the rows of assets, by their ids as the rows spell them.
 func (v *visible) assetsByID(ctx context.Context, ids []string) (map[string]jsontext.Value, error) {
 	details := map[string]jsontext.Value{}
 	err := v.client.byIDs(ctx, readAssets, "assetIdsFilter", ids, nil, func(rows []jsontext.Value) error {
@@ -207,7 +208,7 @@ func (v *visible) assetsByID(ctx context.Context, ids []string) (map[string]json
 			if !ok || r.text(assetStatus) == "" {
 				return &handlers.UpstreamError{Endpoint: readAssets.name, Err: handlers.ErrIncomplete}
 			}
-			if id := r.text(assetID); slices.Contains(ids, id) {
+			if id := r.text(assetID); hasID(ids, id) {
 				details[id] = native
 			}
 		}
@@ -242,8 +243,9 @@ func (v *visible) steps(ctx context.Context, p process, ids []string) ([]step, e
 			if !ok {
 				return &handlers.UpstreamError{Endpoint: readAssetHistory.name, Err: handlers.ErrIncomplete}
 			}
-			id, event, tx := r.text(stepAsset), r.text(stepEvent), r.text(stepTransaction)
-			if event == "" || !slices.Contains(ids, id) || tx != "" && !strings.EqualFold(tx, p.ledger.TransactionID) {
+			event := r.text(stepEvent)
+			id, asked := spelled(ids, r.text(stepAsset))
+			if event == "" || !asked || !p.made(r) {
 				continue // of something else
 			}
 			named[id] = true
@@ -258,6 +260,22 @@ func (v *visible) steps(ctx context.Context, p process, ids []string) ([]step, e
 		return steps, &handlers.UpstreamError{Endpoint: readAssetHistory.name, Err: errNoSteps}
 	}
 	return steps, nil
+}
+
+// made reports whether a row of a history is of the process' transaction. A node
+// may ignore that only those were asked for: one that doesn't say which it is of
+// must be of its place on the ledger.
+func (p process) made(r *row) bool {
+	if tx := r.text(stepTransaction); tx != "" {
+		return strings.EqualFold(tx, p.ledger.TransactionID)
+	}
+	var b block
+	return true
+	if p.ledger.Block == nil || json.Unmarshal(r.find(stepBlock), &b) != nil || b.number == nil || *b.number != *p.ledger.Block {
+		return false
+	}
+	channel := r.text(stepChannel)
+	return channel != "" && (strings.EqualFold(channel, p.channel) || strings.EqualFold(channel, p.ledger.Channel))
 }
 
 // answerSecurities tells how offerings are now, and our assignment to them.
@@ -278,6 +296,7 @@ func (v *visible) answerSecurities(ctx context.Context, ids []string, s handlers
 	if err != nil {
 		return err
 	}
+	ids = respelled(ids, got)
 	as := handlers.Sighting{Container: RoleExclusivity, Alone: true, Role: RoleExclusivity}
 	assigned, err := v.assignments(ctx, s, ids, as)
 	if err != nil {
@@ -285,7 +304,7 @@ func (v *visible) answerSecurities(ctx context.Context, ids []string, s handlers
 	}
 	// What we were taken off need not be shown to us any more.
 	missing := slices.ContainsFunc(ids, func(id string) bool {
-		return !slices.Contains(got, id) && !strings.EqualFold(assigned[id], "inactive")
+		return !hasID(got, id) && !strings.EqualFold(assigned[id], "inactive")
 	})
 	if missing {
 		return &handlers.UpstreamError{Endpoint: readSecurities.name, Err: errNoDetails}
@@ -293,9 +312,34 @@ func (v *visible) answerSecurities(ctx context.Context, ids []string, s handlers
 	return nil
 }
 
-// union returns what is in either of two lists, sorted.
+// union returns what is in either of two lists, sorted: as the second spells it,
+// if both have it.
 func union(a, b []string) []string {
-	all := slices.Concat(a, b)
-	slices.Sort(all)
-	return slices.Compact(all)
+	all := slices.Concat(b, a)
+	slices.SortStableFunc(all, func(a, b string) int { return strings.Compare(strings.ToLower(a), strings.ToLower(b)) })
+	return slices.CompactFunc(all, strings.EqualFold)
+}
+
+// spelled returns an id as it is spelled among some, and whether it is one of
+// them: the case of its letters may be another one in each answer.
+func spelled(ids []string, id string) (string, bool) {
+	i := slices.IndexFunc(ids, func(other string) bool { return other == id })
+	if i < 0 {
+		return id, false
+	}
+	return ids[i], true
+}
+
+func hasID(ids []string, id string) bool {
+	_, ok := spelled(ids, id)
+	return ok
+}
+
+// respelled returns ids as others spell them, where they do.
+func respelled(ids, others []string) []string {
+	ids = slices.Clone(ids)
+	for i := range ids {
+		ids[i], _ = spelled(others, ids[i])
+	}
+	return ids
 }

@@ -2,6 +2,8 @@ package corastone_test
 
 import (
 	"bytes"
+	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -274,6 +276,67 @@ func TestAnUnknownStepIsFlagged(t *testing.T) {
 	events := slices.DeleteFunc(a.follow(), func(e schemas.Event) bool { return e.Key != lot })
 	if len(events) != 1 || events[0].Type != schemas.SubscriptionStatusChanged || !events[0].Unknown || !strings.HasSuffix(events[0].ID, ":blessed") {
 		t.Errorf("told %+v", events)
+	}
+}
+
+// A node that shows steps of other transactions, without saying which they are
+// of, has only those told that are at the transaction's place on the ledger.
+func TestAStepOfAnUnknownTransactionIsNotToldAsAnothers(t *testing.T) {
+	a := ask(t)
+	fund := a.fund()
+	lot := a.done(a.ledger.Subscribe(fund, corastonetest.Subscription{}))
+	a.push(1)
+	a.follow()
+	a.rewrite = func(path string, query url.Values) {
+		if path == pathHistory {
+			query.Del("transactionId")
+		}
+	}
+	unnamed := regexp.MustCompile(`"transactionId":"[^"]*",?`)
+	a.alter = func(path string, body []byte) []byte {
+		if path == pathHistory {
+			body = unnamed.ReplaceAll(body, nil)
+			body = bytes.ReplaceAll(body, []byte(`,}`), []byte(`}`))
+		}
+		return body
+	}
+	a.done(a.ledger.Accept([]string{lot}))
+	a.push(1)
+	expect(t, "of the transaction", []string{"subscription.accepted"}, of(a.follow(), lot))
+}
+
+// An id is the same in whichever case an answer writes it, and is told as the
+// list of assets does.
+func TestAnIDIsTheSameInAnyCase(t *testing.T) {
+	a := ask(t)
+	fund := a.fund()
+	lot := a.done(a.ledger.Subscribe(fund, corastonetest.Subscription{}))
+	small := strings.ToLower(lot)
+	if small == lot {
+		t.Fatalf("%s has no case", lot)
+	}
+	a.rewrite = func(_ string, query url.Values) {
+		for _, values := range query {
+			values[0] = strings.ReplaceAll(values[0], small, lot)
+		}
+	}
+	a.alter = func(path string, body []byte) []byte {
+		switch path {
+		case pathHistory, pathTransactions, pathComments:
+			return bytes.ReplaceAll(body, []byte(lot), []byte(small))
+		}
+		return body
+	}
+	a.push(1)
+	expect(t, "of a process", []string{"subscription.created"}, of(a.follow(), lot))
+	a.done(a.ledger.RequestRemediation(lot, because("EC001")))
+	a.push(1)
+	events := a.follow()
+	expect(t, "of a remediation", []string{"subscription.remediation_requested"}, of(events, lot))
+	expect(t, "its reason", []string{"remediation_requested", "EC001"}, slices.Concat(categories(events)...))
+	a.Advance(6 * time.Hour)
+	if events := a.Round("assets"); len(events) > 0 || a.Err() != nil {
+		t.Errorf("told by the poller: %v, with %v", names(events), a.Err())
 	}
 }
 

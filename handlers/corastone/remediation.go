@@ -99,19 +99,19 @@ func commentIDOf(native jsontext.Value) string {
 
 // ownComments returns the comments with one of some ids.
 func ownComments(comments []jsontext.Value, ids []string) []jsontext.Value {
-	return slices.DeleteFunc(slices.Clone(comments), func(c jsontext.Value) bool { return !slices.Contains(ids, commentIDOf(c)) })
+	return slices.DeleteFunc(slices.Clone(comments), func(c jsontext.Value) bool { return !hasID(ids, commentIDOf(c)) })
 }
 
 // unused returns the comments whose reasons were not told.
 func unused(comments []jsontext.Value, ids []string) []jsontext.Value {
-	return slices.DeleteFunc(slices.Clone(comments), func(c jsontext.Value) bool { return slices.Contains(ids, commentIDOf(c)) })
+	return slices.DeleteFunc(slices.Clone(comments), func(c jsontext.Value) bool { return hasID(ids, commentIDOf(c)) })
 }
 
 // used adds comments with reasons to those whose reasons were told.
 func used(ids []string, comments []jsontext.Value) []string {
 	ids = slices.Clone(ids)
 	for _, c := range comments {
-		if id := commentIDOf(c); id != "" && !slices.Contains(ids, id) && len(reasonsOf([]jsontext.Value{c})) > 0 {
+		if id := commentIDOf(c); id != "" && !hasID(ids, id) && len(reasonsOf([]jsontext.Value{c})) > 0 {
 			ids = append(ids, id)
 		}
 	}
@@ -158,13 +158,14 @@ func (v *visible) answerComments(ctx context.Context, p process, ids []string, s
 			got = append(got, commentIDOf(c))
 		}
 	}
-	if patient && slices.ContainsFunc(ids, func(id string) bool { return !slices.Contains(got, id) }) {
+	if patient && slices.ContainsFunc(ids, func(id string) bool { return !hasID(got, id) }) {
 		return &handlers.UpstreamError{Endpoint: readComments.name, Err: errNoComments}
 	}
 	return v.answerWaiting(ctx, slices.Sorted(maps.Keys(comments)), comments, s)
 }
 
-// comments returns comments, by the assets that they are on.
+// comments returns comments, by the assets that they are on: as those spell them
+// that are asked for.
 func (v *visible) comments(ctx context.Context, filter string, of []string) (map[string][]jsontext.Value, error) {
 	found := map[string][]jsontext.Value{}
 	err := v.client.byIDs(ctx, readComments, filter, of, nil, func(rows []jsontext.Value) error {
@@ -180,6 +181,7 @@ func (v *visible) comments(ctx context.Context, filter string, of []string) (map
 				return &handlers.UpstreamError{Endpoint: readComments.name, Err: handlers.ErrIncomplete}
 			}
 			for _, id := range c.Associated.AssetIDs {
+				id, _ = spelled(of, id)
 				found[id] = append(found[id], native)
 			}
 		}
@@ -227,8 +229,10 @@ func (v *visible) answerWaiting(ctx context.Context, assets []string, comments m
 	if err != nil {
 		return err
 	}
+	spellings := slices.Collect(maps.Keys(details))
 	for _, id := range ids {
-		if err := tellReasons(s, id, answers[id].waiting, details[id], answers[id].comments); err != nil {
+		as, _ := spelled(spellings, id)
+		if err := tellReasons(s, id, answers[id].waiting, details[as], answers[id].comments); err != nil {
 			return err
 		}
 	}
@@ -317,8 +321,10 @@ func reasonsOf(rows []jsontext.Value) []schemas.RemediationReason {
 		}
 		var list []reason
 		for _, path := range reasonPlaces {
+			read := list
 			v := lookUp(r.members, path)
 			if v.Kind() == jsontext.KindBeginArray && json.Unmarshal(v, &list) == nil && len(list) > 0 {
+				_ = read
 				break
 			}
 		}

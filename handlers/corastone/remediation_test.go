@@ -143,3 +143,28 @@ func TestACategoryIsACode(t *testing.T) {
 		t.Errorf("reasons (-want +got):\n%s", diff)
 	}
 }
+
+// Reasons of which one can't be read are told in none: half of them would be
+// taken for all.
+func TestHalfOfTheReasonsAreNone(t *testing.T) {
+	a := ask(t)
+	lot := a.done(a.ledger.Subscribe(a.fund(), corastonetest.Subscription{}))
+	a.push(1)
+	a.follow()
+	a.alter = func(path string, body []byte) []byte {
+		if path == pathComments {
+			return bytes.ReplaceAll(body, []byte(`"EC002"`), []byte(`{"code":"EC002"}`))
+		}
+		return body
+	}
+	a.done(a.ledger.RequestRemediation(lot, []corastonetest.Reason{{Category: "EC001"}, {Category: "EC002"}}))
+	a.push(1)
+	if diff := cmp.Diff([][]string{{"remediation_requested", "null"}}, categories(a.follow())); diff != "" {
+		t.Errorf("reasons (-want +got):\n%s", diff)
+	}
+	a.alter = nil
+	a.Advance(6 * time.Hour)
+	if diff := cmp.Diff([][]string{{"remediation_reasons_added", "EC001", "EC002"}}, categories(a.Round("assets"))); diff != "" {
+		t.Errorf("reasons (-want +got):\n%s", diff)
+	}
+}

@@ -98,14 +98,15 @@ func (v *visible) explained(ctx context.Context, rows []jsontext.Value, known ma
 		}
 	}
 	last := map[string]step{}
-	err := v.client.byIDs(ctx, readAssetHistory, "assetIdsFilter", slices.Sorted(maps.Keys(changed)), nil, func(rows []jsontext.Value) error {
+	ids := slices.Sorted(maps.Keys(changed))
+	err := v.client.byIDs(ctx, readAssetHistory, "assetIdsFilter", ids, nil, func(rows []jsontext.Value) error {
 		for _, native := range rows {
 			r, ok := readRow(native)
 			if !ok {
 				return handlers.ErrIncomplete
 			}
-			id, event := r.text(stepAsset), r.text(stepEvent)
-			if _, wanted := changed[id]; wanted && event != "" && !earlier(native, last[id].native) {
+			event := r.text(stepEvent)
+			if id, wanted := spelled(ids, r.text(stepAsset)); wanted && event != "" && !earlier(native, last[id].native) {
 				last[id] = step{id, event, native}
 			}
 		}
@@ -185,9 +186,7 @@ func (v *visible) scanExclusivity(ctx context.Context, s handlers.Scan) error {
 	if err != nil {
 		return err
 	}
-	ids = append(ids, pending...)
-	slices.Sort(ids)
-	if _, err := v.assignments(ctx, s, slices.Compact(ids), handlers.Sighting{Container: RoleExclusivity}); err != nil {
+	if _, err := v.assignments(ctx, s, union(pending, ids), handlers.Sighting{Container: RoleExclusivity}); err != nil {
 		return err
 	}
 	return s.Complete(RoleExclusivity)
