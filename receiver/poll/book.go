@@ -56,7 +56,7 @@ type container struct {
 	marked bool
 	last   time.Time
 
-	by     string // the poller that completed it last
+	by string // the poller that completed it last
 
 	// A scan that shrank too much is suspect until others agree with it.
 	doubt  digest // of the keys that it missed

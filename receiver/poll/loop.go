@@ -76,10 +76,7 @@ func (p *poller) wait(ctx context.Context) (chan error, error) {
 	for {
 		p.adopt()
 		rest := p.shared.resting()
-		due := p.due
-		if rest.After(due) {
-			due = rest
-		}
+		due := later(p.due, rest)
 		p.set(func(s *Status) { s.Next = due })
 		timer := time.NewTimer(time.Until(due))
 		select {
@@ -144,6 +141,10 @@ func (p *poller) round(ctx context.Context) error {
 	defer p.set(func(s *Status) { s.Running = false })
 	began := time.Now()
 	err := own(p.cfg.Relay.Drain(ctx))
+	if err == nil {
+		// What couldn't be kept is not asked for.
+		err = own(p.cfg.Journal.Ready())
+	}
 	var r result
 	if err == nil {
 		began = time.Now()
@@ -180,29 +181,35 @@ func (p *poller) judge(ctx context.Context, began time.Time, r result, err error
 	case ctx.Err() != nil:
 		p.due = time.Now()
 		return resultCanceled
-	case errors.As(err, &ours):
+	}
+	// What the platform wants holds, whatever else went wrong.
+	if after := retryAfter(err); after > 0 {
+		p.shared.rest(time.Now().Add(after))
+	}
+	refused := errors.As(err, &auth)
+	if refused {
+		p.refused(began, auth)
+	}
+	how := resultFailed
+	if errors.As(err, &ours) {
+		how = resultWaiting
 		if p.ownBackoff == nil {
 			p.ownBackoff = growing(time.Second, ownWait)
 		}
 		p.due = time.Now().Add(p.ownBackoff.NextBackOff())
 		p.problem(err)
-		return resultWaiting
-	}
-	if p.backoff == nil {
-		p.backoff = growing(p.spec.Interval, longestWait)
-	}
-	wait := min(p.backoff.NextBackOff(), longestWait)
-	p.due = time.Now().Add(wait)
-	how := resultFailed
-	if errors.As(err, &auth) {
-		how = resultAuth
-		if auth.Until.After(p.due) {
-			p.due = auth.Until
+	} else {
+		if p.backoff == nil {
+			p.backoff = growing(p.spec.Interval, longestWait)
 		}
-		p.refused(began, auth)
+		p.due = time.Now().Add(min(p.backoff.NextBackOff(), longestWait))
 	}
-	if after := retryAfter(err); after > 0 {
-		p.shared.rest(time.Now().Add(after))
+	if refused {
+		how = resultAuth
+		p.due = later(p.due, auth.Until)
+	}
+	if how == resultWaiting {
+		return how
 	}
 	p.failed(began, err)
 	p.cfg.Log.Warn("a scan failed", "source", p.source, "target", p.name, "error", err,
@@ -241,6 +248,13 @@ func retryAfter(err error) time.Duration {
 		return upstream.RetryAfter
 	}
 	return 0
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
 
 // growing returns waits that grow from first to most.

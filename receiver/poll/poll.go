@@ -27,6 +27,8 @@ type Journal interface {
 	// Append stores a delivery, once for a transport id and content, and
 	// returns when it is durable.
 	Append(ctx context.Context, d handlers.Delivery, transportID string, content [32]byte) (journal.Receipt, error)
+	// Ready says why nothing could be appended now, nil: it could.
+	Ready() error
 }
 
 // A Relay tells what is in the journal.

@@ -48,6 +48,13 @@ func (r *Road) Fail(err error) {
 	r.fail = err
 }
 
+// Ready implements the pollers' journal.
+func (r *Road) Ready() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.fail
+}
+
 // AppendAll implements the pollers' journal.
 func (r *Road) AppendAll(ctx context.Context, ds []handlers.Delivery, contents [][32]byte) error {
 	r.mu.Lock()
