@@ -270,7 +270,6 @@ func (p process) made(r *row) bool {
 		return strings.EqualFold(tx, p.ledger.TransactionID)
 	}
 	var b block
-	return true
 	if p.ledger.Block == nil || json.Unmarshal(r.find(stepBlock), &b) != nil || b.number == nil || *b.number != *p.ledger.Block {
 		return false
 	}
@@ -323,7 +322,7 @@ func union(a, b []string) []string {
 // spelled returns an id as it is spelled among some, and whether it is one of
 // them: the case of its letters may be another one in each answer.
 func spelled(ids []string, id string) (string, bool) {
-	i := slices.IndexFunc(ids, func(other string) bool { return other == id })
+	i := slices.IndexFunc(ids, func(other string) bool { return strings.EqualFold(other, id) })
 	if i < 0 {
 		return id, false
 	}

@@ -305,41 +305,6 @@ func TestAStepOfAnUnknownTransactionIsNotToldAsAnothers(t *testing.T) {
 	expect(t, "of the transaction", []string{"subscription.accepted"}, of(a.follow(), lot))
 }
 
-// An id is the same in whichever case an answer writes it, and is told as the
-// list of assets does.
-func TestAnIDIsTheSameInAnyCase(t *testing.T) {
-	a := ask(t)
-	fund := a.fund()
-	lot := a.done(a.ledger.Subscribe(fund, corastonetest.Subscription{}))
-	small := strings.ToLower(lot)
-	if small == lot {
-		t.Fatalf("%s has no case", lot)
-	}
-	a.rewrite = func(_ string, query url.Values) {
-		for _, values := range query {
-			values[0] = strings.ReplaceAll(values[0], small, lot)
-		}
-	}
-	a.alter = func(path string, body []byte) []byte {
-		switch path {
-		case pathHistory, pathTransactions, pathComments:
-			return bytes.ReplaceAll(body, []byte(lot), []byte(small))
-		}
-		return body
-	}
-	a.push(1)
-	expect(t, "of a process", []string{"subscription.created"}, of(a.follow(), lot))
-	a.done(a.ledger.RequestRemediation(lot, because("EC001")))
-	a.push(1)
-	events := a.follow()
-	expect(t, "of a remediation", []string{"subscription.remediation_requested"}, of(events, lot))
-	expect(t, "its reason", []string{"remediation_requested", "EC001"}, slices.Concat(categories(events)...))
-	a.Advance(6 * time.Hour)
-	if events := a.Round("assets"); len(events) > 0 || a.Err() != nil {
-		t.Errorf("told by the poller: %v, with %v", names(events), a.Err())
-	}
-}
-
 // A failure that is logged only later is explained then; one that nobody logs
 // is asked for no longer than half an hour.
 func TestAFailureIsExplainedWhenItIsLogged(t *testing.T) {

@@ -321,10 +321,10 @@ func reasonsOf(rows []jsontext.Value) []schemas.RemediationReason {
 		}
 		var list []reason
 		for _, path := range reasonPlaces {
-			read := list
+			var read []reason // half of it, if it can't be read
 			v := lookUp(r.members, path)
-			if v.Kind() == jsontext.KindBeginArray && json.Unmarshal(v, &list) == nil && len(list) > 0 {
-				_ = read
+			if v.Kind() == jsontext.KindBeginArray && json.Unmarshal(v, &read) == nil && len(read) > 0 {
+				list = read
 				break
 			}
 		}

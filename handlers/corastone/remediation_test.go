@@ -2,6 +2,9 @@ package corastone_test
 
 import (
 	"bytes"
+	"net/url"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -166,5 +169,40 @@ func TestHalfOfTheReasonsAreNone(t *testing.T) {
 	a.Advance(6 * time.Hour)
 	if diff := cmp.Diff([][]string{{"remediation_reasons_added", "EC001", "EC002"}}, categories(a.Round("assets"))); diff != "" {
 		t.Errorf("reasons (-want +got):\n%s", diff)
+	}
+}
+
+// An id is the same in whichever case an answer writes it, and is told as the
+// list of assets does.
+func TestAnIDIsTheSameInAnyCase(t *testing.T) {
+	a := ask(t)
+	fund := a.fund()
+	lot := a.done(a.ledger.Subscribe(fund, corastonetest.Subscription{}))
+	small := strings.ToLower(lot)
+	if small == lot {
+		t.Fatalf("%s has no case", lot)
+	}
+	a.rewrite = func(_ string, query url.Values) {
+		for _, values := range query {
+			values[0] = strings.ReplaceAll(values[0], small, lot)
+		}
+	}
+	a.alter = func(path string, body []byte) []byte {
+		switch path {
+		case pathHistory, pathTransactions, pathComments:
+			return bytes.ReplaceAll(body, []byte(lot), []byte(small))
+		}
+		return body
+	}
+	a.push(1)
+	expect(t, "of a process", []string{"subscription.created"}, of(a.follow(), lot))
+	a.done(a.ledger.RequestRemediation(lot, because("EC001")))
+	a.push(1)
+	events := a.follow()
+	expect(t, "of a remediation", []string{"subscription.remediation_requested"}, of(events, lot))
+	expect(t, "its reason", []string{"remediation_requested", "EC001"}, slices.Concat(categories(events)...))
+	a.Advance(6 * time.Hour)
+	if events := a.Round("assets"); len(events) > 0 || a.Err() != nil {
+		t.Errorf("told by the poller: %v, with %v", names(events), a.Err())
 	}
 }
