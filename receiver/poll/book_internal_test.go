@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime"
 	"testing"
+	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -56,5 +57,25 @@ func TestABookFollowsTheBus(t *testing.T) {
 	b.learn("c", 8, handlers.Part{}) // somebody else's part is all that is left
 	if len(b.entities) != 1 || len(b.containers["n"].members) != 0 || len(b.containers["m"].members) != 1 {
 		t.Errorf("left are %v", b.entities)
+	}
+}
+
+// A platform with an entity in each list has as many lists as entities.
+func TestManyListsTakeNoLonger(t *testing.T) {
+	const lists, most = 100_000, 3 * time.Second
+	s := newScan(t.Context(), &poller{book: newBook()}, time.Now())
+	began := time.Now()
+	for range 2 {
+		for i := range lists {
+			if err := s.Complete(fmt.Sprintf("tranche-0d1f3a52-7c1e-4f0b-9d55-%012d", i)); err != nil {
+				t.Fatal(err)
+			}
+			if time.Since(began) > most {
+				t.Fatalf("%d lists took %s", i, time.Since(began))
+			}
+		}
+	}
+	if len(s.complete) != lists {
+		t.Errorf("%d lists are complete, want %d", len(s.complete), lists)
 	}
 }

@@ -38,6 +38,7 @@ type scan struct {
 	placed    []placed    // changes of those that were appended
 	evidence  map[string]jsontext.Value
 	complete  []string
+	completed map[string]bool // the same
 
 	told     int
 	cursor   *entry
@@ -66,7 +67,7 @@ type placed struct {
 func newScan(ctx context.Context, p *poller, began time.Time) *scan {
 	return &scan{
 		ctx: ctx, p: p, number: p.book.begin(), began: began, previous: p.previous,
-		otherwise: map[string]*sighting{},
+		otherwise: map[string]*sighting{}, completed: map[string]bool{},
 	}
 }
 
@@ -126,8 +127,8 @@ func (s *scan) sawAside(seen handlers.Sighting) error {
 }
 
 func (s *scan) Complete(container string) error {
-	if container != "" && !slices.Contains(s.complete, container) {
-		s.complete = append(s.complete, container)
+	if container != "" && !s.completed[container] {
+		s.complete, s.completed[container] = append(s.complete, container), true
 	}
 	return nil
 }

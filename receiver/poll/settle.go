@@ -143,7 +143,7 @@ func (s *scan) wants(r *result) []want {
 		c.last, c.by = s.began, s.p.name
 	}
 	for _, o := range s.order {
-		if o.alone && !o.dropped && o.container != "" && !slices.Contains(s.complete, o.container) {
+		if o.alone && !o.dropped && o.container != "" && !s.completed[o.container] {
 			wants = append(wants, o.want())
 		}
 	}
