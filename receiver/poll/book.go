@@ -52,7 +52,8 @@ type container struct {
 	name    string
 	members []*entity // absent ones as well
 	// marked says that it was seen completely before, and that the bus knows.
-	// last is when the last scan began of which we know that it did.
+	// last is when the last scan began of which we know that it did, and that
+	// what it found is in the journal.
 	marked bool
 	last   time.Time
 
@@ -353,6 +354,15 @@ func (b *book) unmarked(names []string) []string {
 		}
 	}
 	return unmarked
+}
+
+// scanned notes when a complete scan of containers began.
+func (b *book) scanned(names []string, began time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, name := range names {
+		b.container(name).last = began
+	}
 }
 
 // mark notes when a container was seen completely for the first time.

@@ -67,6 +67,8 @@ func (s *scan) settle(ctx context.Context, failed bool) (result, error) {
 		}
 		wants = wants[n:]
 	}
+	// Only now: what couldn't be appended is found again, and is no newer then.
+	s.p.book.scanned(s.complete, s.began)
 	return r, s.appendCursors(ctx, failed)
 }
 
@@ -140,7 +142,7 @@ func (s *scan) wants(r *result) []want {
 			}
 			wants = append(wants, w)
 		}
-		c.last, c.by = s.began, s.p.name
+		c.by = s.p.name
 	}
 	for _, o := range s.order {
 		if o.alone && !o.dropped && o.container != "" && !s.completed[o.container] {

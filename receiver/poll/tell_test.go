@@ -200,3 +200,29 @@ func TestABusThatIsAwayChangesNothing(t *testing.T) {
 	s.road.Fail(nil)
 	s.expect("~a")
 }
+
+// What couldn't be appended when it was first seen was not there before that
+// scan, and isn't said to be newer when it can be.
+func TestAChangeThatWaitedBeganBeforeItWasSeen(t *testing.T) {
+	s := newStage(t)
+	s.lists["n"] = map[string]string{"a": `1`}
+	s.round()
+	s.expect("")
+	before := s.now
+	s.lists["n"]["b"] = `1`
+	s.road.Fail(errors.New("full"))
+	if _, err := s.try(); err == nil {
+		t.Fatal("it was appended")
+	}
+	s.road.Fail(nil)
+	s.now = s.now.Add(time.Minute)
+	if err := s.pollers.Once(t.Context(), "src/list"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.road.Drain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if len(s.changes) != 1 || !s.changes[0].From.Equal(before) || !s.changes[0].To.Equal(s.now) {
+		t.Errorf("told %+v, want from %s to %s", s.changes, before, s.now)
+	}
+}
