@@ -57,7 +57,9 @@ type Answer struct {
 // one, early enough before the one that it has ends, and once more when the
 // platform refuses a token that it believed in. However many ask at once, one
 // of them logs in. A refused login is not tried again for a while: a minute,
-// then longer, at most an hour. It is safe for concurrent use.
+// then longer, at most an hour. A token that is refused as soon as it is given
+// counts as a refused login; what else is asked with it goes on. It is safe for
+// concurrent use.
 type Session struct {
 	client *http.Client
 	login  Login
@@ -67,9 +69,10 @@ type Session struct {
 	token   Token
 	renewAt time.Time // when the token is to be replaced, zero: when it is refused
 	epoch   uint64
-	renewal *renewal // under way, or nil
-	refused int      // logins in a row
-	until   time.Time
+	fresh   time.Time // when the token was given, zero once it was answered
+	renewal *renewal  // under way, or nil
+	refused int       // logins in a row
+	until   time.Time // when to log in again after that
 	last    *AuthError
 }
 
@@ -79,6 +82,9 @@ type renewal struct {
 	err    error
 	gaveUp bool // because its caller did
 }
+
+// freshFor is how long a token is new that was never answered.
+const freshFor = time.Minute
 
 // renewEarly is how long before its end a token is replaced, unless it lives
 // so short that this would be most of its life.
@@ -110,11 +116,29 @@ func (s *Session) Do(ctx context.Context, c Call) (Answer, error) {
 		call.Header.Set("Authorization", s.scheme+token)
 		answer, err := send(ctx, s.client, call)
 		answer.Epoch = epoch
-		var refused *UpstreamError
-		if again || !errors.As(err, &refused) || refused.Code != http.StatusUnauthorized {
+		var answered *UpstreamError
+		switch {
+		case err == nil, errors.As(err, &answered) && answered.Code != 0 && answered.Code != http.StatusUnauthorized:
+			s.trust(epoch)
+			return answer, err
+		case answered == nil || answered.Code == 0:
 			return answer, err
 		}
-		s.distrust(epoch)
+		if err := s.distrust(epoch, answered, again); err != nil {
+			return Answer{}, err
+		}
+		if again {
+			return answer, err // there is another token since
+		}
+	}
+}
+
+// trust notes that the platform takes a token.
+func (s *Session) trust(epoch uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.epoch == epoch {
+		s.fresh, s.refused = time.Time{}, 0
 	}
 }
 
@@ -185,17 +209,22 @@ func (s *Session) renewed(token Token, err error) error {
 	var answered *UpstreamError
 	switch {
 	case err == nil:
-		s.token, s.renewAt, s.refused, s.until, s.last = token, renewAt(token, now), 0, time.Time{}, nil
-		s.epoch++
+		s.token, s.renewAt, s.until, s.last = token, renewAt(token, now), time.Time{}, nil
+		s.epoch, s.fresh = s.epoch+1, now
 		return nil
 	case errors.As(err, &answered) && (answered.Code == http.StatusBadRequest || answered.Code == http.StatusUnauthorized || answered.Code == http.StatusForbidden):
 		s.token = Token{}
-		s.until = now.Add(retryLogin[min(s.refused, len(retryLogin)-1)])
-		s.refused++
-		s.last = &AuthError{Endpoint: answered.Endpoint, Code: answered.Code, Until: s.until}
-		return s.last
+		return s.rest(now, answered)
 	}
 	return err
+}
+
+// rest notes that a login was refused. mu is held.
+func (s *Session) rest(now time.Time, answered *UpstreamError) error {
+	s.until = now.Add(retryLogin[min(s.refused, len(retryLogin)-1)])
+	s.refused++
+	s.last = &AuthError{Endpoint: answered.Endpoint, Code: answered.Code, Until: s.until}
+	return s.last
 }
 
 // renewAt returns when a token is to be replaced.
@@ -215,13 +244,25 @@ func renewAt(token Token, now time.Time) time.Time {
 }
 
 // distrust forgets a token that the platform refused, unless there is another
-// one already. What refreshes it is kept.
-func (s *Session) distrust(epoch uint64) {
+// one already. What refreshes it is kept. It fails if there must be no other
+// login yet, because this token was got for what is refused, or such a one was
+// not long ago: then the token is kept for what else it may be good for, and
+// the next login begins with the credentials.
+func (s *Session) distrust(epoch uint64, refused *UpstreamError, again bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.epoch == epoch {
-		s.token.Value = ""
+	now := time.Now()
+	switch {
+	case s.epoch != epoch:
+		return nil
+	case now.Before(s.until):
+		return s.last
+	case again || !s.fresh.IsZero() && now.Sub(s.fresh) < freshFor:
+		s.token.Refresh, s.fresh = "", time.Time{}
+		return s.rest(now, refused)
 	}
+	s.token.Value = ""
+	return nil
 }
 
 // send sends one request and reads its answer.

@@ -22,6 +22,7 @@ type api struct {
 	refuse  int           // what logins are answered with, 0: a token
 	takes   time.Duration // that a login takes
 	revoked bool          // it believes in no token
+	closed  string        // a path where it believes in none
 	logins  int
 	calls   int
 	given   string
@@ -56,7 +57,7 @@ func (a *api) RoundTrip(r *http.Request) (*http.Response, error) {
 		return answer(200, a.given)
 	}
 	a.calls++
-	if a.revoked || r.Header.Get("Authorization") != "Bearer "+a.given {
+	if a.revoked || r.URL.Path == a.closed || r.Header.Get("Authorization") != "Bearer "+a.given {
 		return answer(401, "")
 	}
 	return answer(200, "{}")
@@ -152,12 +153,67 @@ func TestATokenThatIsRefusedIsReplacedOnce(t *testing.T) {
 		if a.before[1].Refresh != "refresh-token-1" {
 			t.Errorf("the login was given %+v", a.before[1])
 		}
+	})
+}
+
+// Tokens that are refused as soon as they are given are no reason to log in
+// for ever.
+func TestATokenThatIsRefusedAtOnceIsARefusedLogin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &api{revoked: true}
+		s := a.session()
+		began := time.Now()
+		logins := 0
+		for _, wait := range []time.Duration{time.Minute, 5 * time.Minute, 15 * time.Minute, time.Hour, time.Hour} {
+			logins++
+			until := time.Now().Add(wait)
+			for time.Now().Before(until) {
+				var refused *handlers.AuthError
+				_, err := do(t.Context(), s)
+				if !errors.As(err, &refused) || refused.Code != 401 || refused.Endpoint != "things" || !refused.Until.Equal(until) {
+					t.Fatalf("after %s: got %v, want to wait until %s", time.Since(began), err, until)
+				}
+				if l, _ := a.count(); l != logins {
+					t.Fatalf("%d logins after %s, want %d", l, time.Since(began), logins)
+				}
+				time.Sleep(wait / 10)
+			}
+		}
+		if a.before[1].Refresh != "" {
+			t.Errorf("the login after a refused one was given %+v", a.before[1])
+		}
+		a.set(func() { a.revoked = false })
+		if _, err := do(t.Context(), s); err != nil {
+			t.Error(err)
+		}
+		// From now on it begins anew, with a token that was good until now.
 		a.set(func() { a.revoked = true })
-		var refused *handlers.UpstreamError
-		if _, err := do(t.Context(), s); !errors.As(err, &refused) || refused.Code != 401 || refused.Endpoint != "things" {
+		var refused *handlers.AuthError
+		if _, err := do(t.Context(), s); !errors.As(err, &refused) || !refused.Until.Equal(time.Now().Add(time.Minute)) {
 			t.Errorf("got %v", err)
 		}
-		a.expect(t, 3, 5)
+	})
+}
+
+// One endpoint that takes no token spoils nothing for the others.
+func TestAnEndpointThatTakesNoTokenStandsAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &api{closed: "/closed"}
+		s := a.session()
+		closed := handlers.Call{Endpoint: "closed", URL: "https://platform.invalid/closed"}
+		for range 60 {
+			if _, err := do(t.Context(), s); err != nil {
+				t.Fatal(err)
+			}
+			var refused *handlers.AuthError
+			if _, err := s.Do(t.Context(), closed); !errors.As(err, &refused) || refused.Endpoint != "closed" {
+				t.Fatalf("got %v", err)
+			}
+			time.Sleep(10 * time.Second)
+		}
+		if logins, _ := a.count(); logins > 11 {
+			t.Errorf("%d logins in ten minutes", logins)
+		}
 	})
 }
 
