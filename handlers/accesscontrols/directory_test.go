@@ -1,7 +1,10 @@
 package accesscontrols_test
 
 import (
+	"bytes"
 	"errors"
+	"io"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -145,4 +148,64 @@ func TestAListThatCannotBeReadLeavesTheLastOne(t *testing.T) {
 	if events := w.round(t); types(events) != "offering.book_opened" || w.Err() == nil {
 		t.Errorf("told %q, error %v", types(events), w.Err())
 	}
+}
+
+// spelling is a platform to which ids are the same in whichever case they are
+// written, and whose list of deals may write some in capitals.
+type spelling struct {
+	next     http.RoundTripper
+	ids      []string
+	capitals bool
+}
+
+func (s *spelling) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range s.ids {
+		r.URL.Path = strings.ReplaceAll(r.URL.Path, strings.ToUpper(id), id)
+		body = bytes.ReplaceAll(body, []byte(strings.ToUpper(id)), []byte(id))
+	}
+	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	res, err := s.next.RoundTrip(r)
+	if err != nil || !s.capitals || !strings.HasSuffix(r.URL.Path, "/v1/deals") {
+		return res, err
+	}
+	defer res.Body.Close()
+	if body, err = io.ReadAll(res.Body); err != nil {
+		return nil, err
+	}
+	for _, id := range s.ids {
+		body = bytes.ReplaceAll(body, []byte(id), []byte(strings.ToUpper(id)))
+	}
+	res.Body, res.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	return res, nil
+}
+
+// An id that is written in another case is no other one: nothing is created or
+// granted again.
+func TestAnIDIsTheSameInAnyCase(t *testing.T) {
+	var s *accesscontrols.Settings
+	platform := &spelling{}
+	w := newWorld(t, func(p *accesscontrolstest.Platform, into *accesscontrols.Settings) {
+		deal := p.AddDeal()
+		tranche := p.AddTranche(deal)
+		p.OpenBook(tranche)
+		p.Grant(tranche, accesscontrolstest.Grant{ByFirmID: "4821", ToFirmID: "733", AccessType: "indication.view"})
+		platform.ids = []string{deal, tranche}
+		into.Discover, s = true, into
+	})
+	client := *w.server.Client()
+	platform.next, client.Transport = client.Transport, platform
+	w.open(t, s, &client)
+	w.tells(t, "access.created access.created access.created access.granted offering.book_opened")
+	for range 2 {
+		platform.capitals = !platform.capitals
+		w.Advance(5 * time.Minute)
+		w.silent(t)
+	}
+	w.platform.CloseBook(platform.ids[1])
+	w.tells(t, "offering.book_closed")
 }

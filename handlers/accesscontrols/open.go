@@ -33,7 +33,8 @@ type source struct {
 	grant   grant
 	spared  bool      // the platform refuses the scope that we could do without
 	checked time.Time // when shared data was seen to be shared
-	// alone says when the grants of a tranche were asked for alone.
+	// alone says when the grants of a tranche, whose id is in lower case, were
+	// asked for alone.
 	alone map[string]time.Time
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -13,11 +14,12 @@ import (
 )
 
 // Keys of entities. Each is a container of its own, so that what the settings
-// don't name any more isn't absent.
-func trancheKeyV1(id string) string { return "tranche-v1-" + id }
-func trancheKeyV2(id string) string { return "tranche-v2-" + id }
-func dealKey(id string) string      { return "deal-v2-" + id }
-func offeringKey(id string) string  { return "offering-" + id }
+// don't name any more isn't absent. The settings and the Deals API may write an
+// id in different cases, and it is the same.
+func trancheKeyV1(id string) string { return "tranche-v1-" + strings.ToLower(id) }
+func trancheKeyV2(id string) string { return "tranche-v2-" + strings.ToLower(id) }
+func dealKey(id string) string      { return "deal-v2-" + strings.ToLower(id) }
+func offeringKey(id string) string  { return "offering-" + strings.ToLower(id) }
 
 // scan reads the documents of one kind that a source watches.
 func (a *source) scan(ctx context.Context, s handlers.Scan, d documents, each func(id string, f found) error) error {

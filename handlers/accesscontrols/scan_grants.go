@@ -25,7 +25,8 @@ type grantState struct {
 }
 
 func (g grantState) key() string {
-	return strings.Join([]string{g.TrancheID, g.ByFirmID, g.ToFirmID, strings.ReplaceAll(g.AccessType, ".", "-")}, "-")
+	ids := strings.ToLower(strings.Join([]string{g.TrancheID, g.ByFirmID, g.ToFirmID}, "-"))
+	return ids + "-" + strings.ReplaceAll(g.AccessType, ".", "-")
 }
 
 // accessTypes are those that CAS documents.
@@ -99,7 +100,7 @@ func (a *source) adminGrants(ctx context.Context, s handlers.Scan, ids []string)
 		if !ok {
 			return nil, unusable(RoleGrants, answer.Body)
 		}
-		if err := sawGrants(s, grantsAdmin+id, grants); err != nil {
+		if err := sawGrants(s, grantsAdmin+strings.ToLower(id), grants); err != nil {
 			return nil, err
 		}
 	}
@@ -135,7 +136,7 @@ func (a *source) firmGrants(ctx context.Context, s handlers.Scan, ids []string) 
 		if !ok { // what can't be read may well still be granted
 			continue
 		}
-		if err := sawGrants(s, grantsFirm+id, grants); err != nil {
+		if err := sawGrants(s, grantsFirm+strings.ToLower(id), grants); err != nil {
 			return err
 		}
 	}
@@ -148,7 +149,7 @@ func (a *source) firmGrants(ctx context.Context, s handlers.Scan, ids []string) 
 // may be many.
 func (a *source) due(s handlers.Scan, id string) (bool, error) {
 	known := a.settings.Shared
-	err := s.Missing(grantsFirm+id, func(string) error {
+	err := s.Missing(grantsFirm+strings.ToLower(id), func(string) error {
 		known = true
 		return nil
 	})
@@ -157,11 +158,11 @@ func (a *source) due(s handlers.Scan, id string) (bool, error) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	age := s.Began().Sub(a.alone[id])
+	age := s.Began().Sub(a.alone[strings.ToLower(id)])
 	if !known && age >= 0 && age < refresh {
 		return false, nil
 	}
-	a.alone[id] = s.Began()
+	a.alone[strings.ToLower(id)] = s.Began()
 	return true, nil
 }
 
