@@ -57,13 +57,15 @@ const (
 )
 
 // Errors of requests that were not sent, or whose answer is not taken.
-var (
-	ErrClear    = errors.New("requests in the clear go to this machine only; write https, or set insecure")
-	ErrRedirect = errors.New("it redirects to another host or too often; that is not followed")
-	ErrTooLarge = errors.New("the answer is larger than 64 MiB")
+const (
+	ErrClear    = handlers.ClientError("requests in the clear go to this machine only; write https, or set insecure")
+	ErrRedirect = handlers.ClientError("it redirects to another host or too often; that is not followed")
+	ErrTooLarge = handlers.ClientError("the answer is larger than 64 MiB")
 	// ErrLeftAlone says that the platform failed so often that nothing is sent
 	// for a while.
-	ErrLeftAlone = errors.New("it failed too often in a row and is left alone for half a minute")
+	ErrLeftAlone = handlers.ClientError("it failed too often in a row and is left alone for half a minute")
+
+	errCrowded = handlers.ClientError("too many requests at once")
 )
 
 // NewClient returns what a source reaches its platform by: bounded in time and
@@ -147,7 +149,7 @@ func (u *upstream) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	if err := u.limiter.Wait(ctx); err != nil {
 		closeBody()
-		return nil, errors.Join(ctx.Err(), errors.New("too many requests at once"))
+		return nil, errors.Join(ctx.Err(), errCrowded)
 	}
 	done, err := u.breaker.Allow()
 	if err != nil {
