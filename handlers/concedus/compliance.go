@@ -38,6 +38,8 @@ type compliance struct {
 	resolveFor time.Duration
 	pace       *rate.Limiter
 	answers    map[string]answer // by the pseudonyms of contracts
+	lists      map[string]*list  // the issuers', by their owners
+	shown      map[string]shown  // what was read of them here, by their owners
 }
 
 // answer is what is remembered of asking for a contract.
@@ -48,10 +50,11 @@ type answer struct {
 	refused bool      // the last time it was refused, this contract alone
 }
 
-func newCompliance(session *handlers.Session, base string, interval, resolveFor time.Duration) *compliance {
+func newCompliance(session *handlers.Session, base string, interval, resolveFor time.Duration, lists map[string]*list) *compliance {
 	return &compliance{
 		session: session, base: base, interval: interval, resolveFor: resolveFor,
 		pace: rate.NewLimiter(rate.Every(time.Second), 1), answers: map[string]answer{},
+		lists: lists, shown: map[string]shown{},
 	}
 }
 
@@ -122,7 +125,7 @@ func (c *compliance) cases(ctx context.Context, s handlers.Scan) ([]*inquiry, er
 	}
 	var cases []*inquiry
 	for _, k := range all {
-		c.prove(k)
+		c.prove(ctx, k, s.Began())
 		if k.asks() || k.proven() {
 			cases = append(cases, k)
 		}
@@ -145,29 +148,6 @@ func (k *inquiry) asks() bool {
 // proven reports whether a list proved what became of it.
 func (k *inquiry) proven() bool {
 	return slices.ContainsFunc(k.entries, func(e entry) bool { return e.is.Outcome != e.was.Outcome })
-}
-
-// prove notes for a contract that left the agent's list and is on an issuer's,
-// or was since, that the agent approved it. One that left both at about the
-// same time was on the issuer's later: both absences are believed after two
-// scans.
-func (c *compliance) prove(k *inquiry) {
-	for i := range k.entries {
-		e := &k.entries[i]
-		if e.role != RoleAgentList || !e.open() {
-			continue
-		}
-		since := e.part.Since.Add(-2 * c.interval)
-		var owners []string
-		for _, other := range k.entries {
-			if other.role == RoleIssuerList && (!other.part.Absent || !other.part.Since.Before(since)) {
-				owners = append(owners, other.own)
-			}
-		}
-		if len(owners) > 0 {
-			e.is.Outcome = &outcome{Absence: e.part.Since, Type: approvedByAgent, By: byIssuerList, Owner: slices.Min(owners)}
-		}
-	}
 }
 
 // ask asks for what is due, that which waits the longest first. Its error is

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -28,6 +29,8 @@ type list struct {
 	url       string
 	owner     string // "" for the agent's
 	pseudonym func(string) string
+	interval  time.Duration
+	reads     reads
 }
 
 // scan reads the list and tells what is on it.
@@ -46,6 +49,7 @@ func (l *list) scan(ctx context.Context, s handlers.Scan) error {
 			return err
 		}
 	}
+	l.reads.note(s.Began(), l.interval)
 	return s.Complete(container)
 }
 

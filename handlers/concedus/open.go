@@ -39,23 +39,25 @@ func open(name string, settings any, means handlers.Means) (handlers.Source, err
 	var sessions []*handlers.Session
 	if s.Agent != nil {
 		agent = handlers.NewSession(means.Client, login(base, s.Agent.Username, s.Agent.Password.Value()))
-		l := &list{session: agent, endpoint: RoleAgentList, url: base + "/v2/compliance/contracts/states/open", pseudonym: means.Pseudonym}
+		l := &list{session: agent, endpoint: RoleAgentList, url: base + "/v2/compliance/contracts/states/open", pseudonym: means.Pseudonym, interval: interval}
 		accounts, sessions = append(accounts, account{"agent", l}), append(sessions, agent)
 		source.Pollers = append(source.Pollers, handlers.Poller{Name: RoleAgentList, Role: RoleAgentList, Interval: interval, Scan: l.scan})
 	}
+	lists := map[string]*list{}
 	for n, i := range s.Issuers {
 		l := &list{
 			session:  handlers.NewSession(means.Client, login(base, i.Username, i.Password.Value())),
 			endpoint: RoleIssuerList, owner: i.Owner,
 			url:       base + "/v2/product-owners/" + url.PathEscape(i.Owner) + "/contracts/states/open",
-			pseudonym: means.Pseudonym,
+			pseudonym: means.Pseudonym, interval: interval,
 		}
+		lists[i.Owner] = l
 		accounts, sessions = append(accounts, account{fmt.Sprintf("issuers[%d]", n), l}), append(sessions, l.session)
 		source.Pollers = append(source.Pollers, handlers.Poller{
 			Name: RoleIssuerList + "-" + i.Owner, Role: RoleIssuerList, Owner: i.Owner, Interval: interval, Scan: l.scan,
 		})
 	}
-	c := newCompliance(agent, base, interval, s.ResolveFor.Std())
+	c := newCompliance(agent, base, interval, s.ResolveFor.Std(), lists)
 	source.Pollers = append(source.Pollers, handlers.Poller{Name: RoleCompliance, Role: RoleCompliance, Interval: interval, Scan: c.scan})
 	if agent == nil {
 		source.Warnings = append(source.Warnings, "agent is not set: nobody is asked for compliance statuses, so that what left an issuer's list stays undetermined")
