@@ -18,7 +18,10 @@ const (
 	leaseRetry  = 2 * time.Second  // how often one that another receiver has is tried
 	pausedRetry = 5 * time.Second  // how often it is looked whether a poller is still paused
 	longestWait = 15 * time.Minute // after failures
-	ownWait     = 30 * time.Second // after failures of ours
+	// firstWait is how long at most after a first failure it is asked again:
+	// some pollers scan a few times a day.
+	firstWait = time.Minute
+	ownWait   = 30 * time.Second // after failures of ours
 )
 
 // run polls whenever it has the lease, until ctx ends.
@@ -200,7 +203,7 @@ func (p *poller) judge(ctx context.Context, began time.Time, r result, err error
 		p.problem(err)
 	} else {
 		if p.backoff == nil {
-			p.backoff = growing(p.spec.Interval, longestWait)
+			p.backoff = growing(min(p.spec.Interval, firstWait), longestWait)
 		}
 		p.due = time.Now().Add(min(p.backoff.NextBackOff(), longestWait))
 	}
