@@ -17,6 +17,7 @@ import (
 	"github.com/seed75441868/postern/handlers/accesscontrols/accesscontrolstest"
 	"github.com/seed75441868/postern/handlers/concedus/concedustest"
 	"github.com/seed75441868/postern/handlers/tokeny/tokenytest"
+	"github.com/seed75441868/postern/schemas"
 )
 
 // The tokens that are watched at the stand-in of Tokeny.
@@ -119,8 +120,12 @@ func (w *polled) begin() {
 	w.startBroker()
 	w.js = connect(w.t, strings.Replace(w.broker, "nats://", "nats://all:correct%20horse%20battery@", 1))
 	eventually(w.t, "the streams are there", func() bool {
-		_, err := w.js.Stream(w.t.Context(), "POSTERN_EVENTS")
-		return err == nil
+		for _, stream := range schemas.Streams() { // they are created all at once
+			if _, err := w.js.Stream(w.t.Context(), string(stream)); err != nil {
+				return false
+			}
+		}
+		return true
 	})
 }
 

@@ -50,6 +50,12 @@ func (r *receiver) events() []string {
 func TestWhatNobodyPushedIsToldWithItsMeaning(t *testing.T) {
 	r, ledger, fund := newAsking(t)
 	r.startBroker()
+	t.Cleanup(func() {
+		if t.Failed() {
+			out, _ := r.command("pollers", "list", "-o", "json", "--ops", r.ops).CombinedOutput()
+			t.Logf("%s\n%s", out, r.stderr.String())
+		}
+	})
 	eventually(t, "the seed is read", func() bool {
 		return slices.Contains(r.events(), "postern.events.corastone.offering.opened."+fund)
 	})
