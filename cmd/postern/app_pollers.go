@@ -73,6 +73,8 @@ func (a *app) ask(ctx context.Context, b *bus.Bus, k *asking) {
 		}
 	}
 	a.asking.Store(k)
+	// A reload that comes now has said what to ask before it is begun, and then
+	// that counts.
 	sources := a.openedSources()
 	var all sync.WaitGroup
 	for _, run := range []func(context.Context, []handlers.Source) error{k.pollers.Run, k.followUps.Run, k.reconciler.Run} {

@@ -24,6 +24,9 @@ const (
 	followAckWait = 30 * time.Second
 	followPutOff  = 100_000
 	ownDelay      = 2 * time.Second // after failures of ours
+	// restDelay is how long an event is put off at most because the platform
+	// wants to rest: that may hold no more before.
+	restDelay = 5 * time.Minute
 )
 
 // askAgain is how long a follow-up waits after each try that failed; the last
@@ -54,6 +57,7 @@ func newFollowing(cfg *Config, src handlers.Source, since time.Time) *following 
 		stop: func() {}, slots: make(chan struct{}, answersAtOnce), waiting: newWaiting(),
 	}
 	f.spec.Store(src.FollowUp)
+	f.shared.open(src.FollowUp)
 	return f
 }
 
@@ -69,7 +73,8 @@ func (f *following) run(ctx context.Context, consume Consume) {
 		consuming.Go(func() {
 			err := consume(ctx, Consumption{
 				Stream: stream, Durable: "follow-up-" + f.source, Subjects: subjects, Since: f.since,
-				MaxPending: answersAtOnce, MaxPutOff: followPutOff, AckWait: followAckWait,
+				// One at a time: what is fetched ahead waits without a word.
+				MaxPending: 1, MaxPutOff: followPutOff, AckWait: followAckWait,
 			}, func(m Message) { f.take(ctx, stream, m) })
 			if ctx.Err() == nil {
 				f.cfg.Log.Error("events can't be followed up", "source", f.source, "stream", string(stream), "error", err)
@@ -102,15 +107,17 @@ func (f *following) take(ctx context.Context, stream schemas.Stream, m Message) 
 	if !f.waiting.begin(w.place, w.since) {
 		return // it took long, and is still worked at
 	}
+	rest := f.keep(w)
 	select {
 	case f.slots <- struct{}{}:
 	case <-ctx.Done():
+		rest()
 		f.later(w, 0)
 		return
 	}
 	f.answered.Go(func() {
 		defer func() { <-f.slots }()
-		f.handle(ctx, w)
+		f.handle(ctx, w, rest)
 	})
 }
 
@@ -144,13 +151,14 @@ func (w *work) read(stream schemas.Stream) error {
 	return nil
 }
 
-// handle follows an event up, and says what is to become of its message.
-func (f *following) handle(ctx context.Context, w *work) {
+// handle follows an event up, and says what is to become of its message. Before
+// that it calls rest.
+func (f *following) handle(ctx context.Context, w *work, rest func()) {
 	if wait := f.shared.resting().Sub(f.cfg.now()); wait > 0 {
-		f.later(w, wait+jittered(ownDelay))
+		rest()
+		f.later(w, min(wait, restDelay)+jittered(ownDelay))
 		return
 	}
-	rest := f.keep(w)
 	how, err := f.follow(ctx, w)
 	rest()
 	f.cfg.Metrics.follow.counted(f.source, how)
@@ -294,7 +302,7 @@ func (f *following) delay(w *work, how string, err error) time.Duration {
 	}
 	if after := retryAfter(err); after > 0 {
 		f.shared.rest(now.Add(after))
-		wait = max(wait, after+jittered(ownDelay))
+		wait = max(wait, min(after, restDelay)+jittered(ownDelay))
 	}
 	return wait
 }

@@ -19,8 +19,8 @@ type Consumption struct {
 	Subjects []string
 	// Since is where a durable begins that is new.
 	Since time.Time
-	// MaxPending is how many messages may be under way, and MaxPutOff how many
-	// more put off.
+	// MaxPending is how many messages are fetched at once. With MaxPutOff it is
+	// how many may be delivered and not done.
 	MaxPending int
 	MaxPutOff  int
 	// AckWait is after how long without a word a message is delivered again.
@@ -64,6 +64,7 @@ type FollowUps struct {
 
 	mu      sync.Mutex
 	ctx     context.Context // of Run, nil before
+	updated bool            // somebody said what to follow up
 	running sync.WaitGroup
 	sources map[string]*following
 }
@@ -81,11 +82,14 @@ func NewFollowUps(cfg Config, consume Consume) *FollowUps {
 	return &FollowUps{cfg: cfg, consume: consume, born: time.Now(), sources: map[string]*following{}}
 }
 
-// Run follows up what sources tell, and those that Update names later, until
-// ctx ends, and returns when nobody asks any more. It is called once.
+// Run follows up what sources tell, or those that Update named before, and those
+// that it names later, until ctx ends, and returns when nobody asks any more. It
+// is called once.
 func (fs *FollowUps) Run(ctx context.Context, sources []handlers.Source) error {
-	fs.Update(sources)
 	fs.mu.Lock()
+	if !fs.updated {
+		fs.update(sources)
+	}
 	fs.ctx = ctx
 	for _, f := range fs.sources {
 		fs.start(f)
@@ -100,10 +104,17 @@ func (fs *FollowUps) Run(ctx context.Context, sources []handlers.Source) error {
 }
 
 // Update makes the followed sources those of sources. What is being asked goes
-// on with what it was begun with.
+// on with what it was begun with. That a platform wanted not to be asked holds
+// no more if the source's follow-up is another.
 func (fs *FollowUps) Update(sources []handlers.Source) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
+	fs.update(sources)
+}
+
+// update is Update. mu is held.
+func (fs *FollowUps) update(sources []handlers.Source) {
+	fs.updated = true
 	since := fs.born
 	if fs.ctx != nil {
 		since = time.Now()
@@ -117,6 +128,7 @@ func (fs *FollowUps) Update(sources []handlers.Source) {
 		old := fs.sources[src.Name]
 		if old != nil && old.platform == src.Platform && slices.Equal(old.types, src.FollowUp.Types) {
 			old.spec.Store(src.FollowUp)
+			old.shared.open(src.FollowUp)
 			continue
 		}
 		if old != nil {

@@ -144,3 +144,13 @@ func (l *letter) Working() error {
 	l.due = time.Now().Add(l.wait)
 	return nil
 }
+
+// delivered returns how often messages were delivered.
+func (b *mailbox) delivered() (n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, l := range b.letters {
+		n += l.deliveries
+	}
+	return n
+}

@@ -50,6 +50,7 @@ type Pollers struct {
 
 	mu      sync.Mutex
 	ctx     context.Context // of Run, nil before
+	updated bool            // somebody said what to poll
 	running sync.WaitGroup
 	pollers map[string]*running // by their names: source, slash, poller
 	books   map[bookName]*book
@@ -77,16 +78,18 @@ func New(cfg Config) *Pollers {
 	return ps
 }
 
-// Run polls sources, and those that Update names later, until ctx ends, and
-// returns when all scans have. It is called once.
+// Run polls sources, or those that Update named before, and those that it names
+// later, until ctx ends, and returns when all scans have. It is called once.
 func (ps *Pollers) Run(ctx context.Context, sources []handlers.Source) error {
 	ps.mu.Lock()
 	ps.ctx = ctx
 	for _, p := range ps.pollers {
 		ps.start(p)
 	}
+	if !ps.updated {
+		ps.update(sources)
+	}
 	ps.mu.Unlock()
-	ps.Update(sources)
 	ps.news.run(ctx)
 	<-ctx.Done()
 	// Nobody starts one any more: Update looks whether ctx has ended.
@@ -119,13 +122,27 @@ func (ps *Pollers) start(p *running) {
 // Update makes the pollers those of sources. Those that were there before go
 // on as they are, with what they are now asked with. Those that are not there
 // any more stop, which is no reason to believe that what they saw is absent.
+// That a platform wanted not to be asked holds no more if its pollers are
+// others: it may be another platform, or another login.
 func (ps *Pollers) Update(sources []handlers.Source) {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
+	ps.update(sources)
+}
+
+// update is Update. mu is held.
+func (ps *Pollers) update(sources []handlers.Source) {
+	ps.updated = true
 	wanted := map[string]bool{}
 	polling := map[string]bool{}
 	books := map[bookName]*book{}
 	for _, src := range sources {
+		if len(src.Pollers) > 0 {
+			if ps.shared[src.Name] == nil {
+				ps.shared[src.Name] = &shared{}
+			}
+			ps.shared[src.Name].open(&src.Pollers[0])
+		}
 		for _, spec := range src.Pollers {
 			name := src.Name + "/" + spec.Name
 			wanted[name], polling[src.Name] = true, true
@@ -133,9 +150,6 @@ func (ps *Pollers) Update(sources []handlers.Source) {
 			if books[of] = ps.books[of]; books[of] == nil {
 				books[of] = newBook()
 				ps.books[of] = books[of]
-			}
-			if ps.shared[src.Name] == nil {
-				ps.shared[src.Name] = &shared{}
 			}
 			ps.put(name, src, spec, books[of])
 		}

@@ -42,6 +42,7 @@ type Reconciler struct {
 
 	mu      sync.Mutex
 	ctx     context.Context // of Run, nil before
+	updated bool            // somebody said what to compare
 	running sync.WaitGroup
 	sources map[string]*comparing
 }
@@ -69,11 +70,14 @@ func NewReconciler(cfg ReconcilerConfig) *Reconciler {
 	return r
 }
 
-// Run compares until ctx ends, and returns when nobody does any more. It is
+// Run compares sources, or those that Update named before, and those that it
+// names later, until ctx ends, and returns when nobody does any more. It is
 // called once.
 func (r *Reconciler) Run(ctx context.Context, sources []handlers.Source) error {
-	r.Update(sources)
 	r.mu.Lock()
+	if !r.updated {
+		r.update(sources)
+	}
 	r.ctx = ctx
 	for _, c := range r.sources {
 		r.start(c)
@@ -91,6 +95,12 @@ func (r *Reconciler) Run(ctx context.Context, sources []handlers.Source) error {
 func (r *Reconciler) Update(sources []handlers.Source) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.update(sources)
+}
+
+// update is Update. mu is held.
+func (r *Reconciler) update(sources []handlers.Source) {
+	r.updated = true
 	wanted := map[string]bool{}
 	for _, src := range sources {
 		if src.History == nil {

@@ -34,6 +34,7 @@ var errPanic = errors.New("the poller panicked; the log has where")
 // shared is what the pollers of a source have in common.
 type shared struct {
 	mu      sync.Mutex
+	opened  any                        // what says that it is another platform or login
 	until   time.Time                  // the platform doesn't want to be asked before
 	refused map[string]map[string]bool // pollers whose login is refused, by its owner
 }
@@ -44,6 +45,16 @@ func (s *shared) rest(until time.Time) {
 	defer s.mu.Unlock()
 	if until.After(s.until) {
 		s.until = until
+	}
+}
+
+// open notes with what the platform is asked from now on. What was wanted of
+// others doesn't hold.
+func (s *shared) open(with any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.opened != with {
+		s.opened, s.until = with, time.Time{}
 	}
 }
 
