@@ -24,7 +24,7 @@ func open(name string, settings any, means handlers.Means, now time.Time) (handl
 		return handlers.Source{}, fmt.Errorf("settings are %T, not those of %s", settings, Name)
 	}
 	if s.Push == nil {
-		return handlers.Source{}, fmt.Errorf("%w: this version of %s only receives pushes; set push", handlers.ErrNoPush, Name)
+		return handlers.Source{}, fmt.Errorf("%w: %s needs push: polling only repairs and explains it", handlers.ErrNoPush, Name)
 	}
 	push, warnings, err := s.Push.open(means, now)
 	if err != nil {

@@ -2,6 +2,7 @@ package corastone
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"net/url"
 	"slices"
@@ -71,8 +72,11 @@ func (v *visible) scanAssets(ctx context.Context, s handlers.Scan) error {
 	}
 	err := v.client.pages(ctx, readAssets, nil, 0, list, func(rows []jsontext.Value) error {
 		explained := map[string]string{}
-		if v.follows && !s.Previous().IsZero() {
-			explained = v.explained(ctx, rows, known)
+		if len(known) > 0 { // else all of it is new
+			var err error
+			if explained, err = v.explained(ctx, rows, known); err != nil {
+				return err
+			}
 		}
 		return saw(s, readAssets, rows, assetID, assetStatus, handlers.Sighting{Container: RoleAssets}, explained)
 	})
@@ -86,9 +90,9 @@ func (v *visible) scanAssets(ctx context.Context, s handlers.Scan) error {
 }
 
 // explained returns the views of those rows whose status is another one than is
-// known, and which the last step of their history leads to. What can't be asked
-// explains nothing.
-func (v *visible) explained(ctx context.Context, rows []jsontext.Value, known map[string]string) map[string]string {
+// known, and which the last step of their history leads to. A history that can't
+// be read explains nothing, but that we are not to ask now is an error.
+func (v *visible) explained(ctx context.Context, rows []jsontext.Value, known map[string]string) (map[string]string, error) {
 	changed := map[string]string{}
 	for _, native := range rows {
 		if r, ok := readRow(native); ok {
@@ -113,15 +117,20 @@ func (v *visible) explained(ctx context.Context, rows []jsontext.Value, known ma
 		return nil
 	})
 	views := map[string]string{}
-	if err != nil {
-		return views
+	var answered *handlers.UpstreamError
+	var refused *handlers.AuthError
+	switch {
+	case ctx.Err() != nil, errors.As(err, &refused), errors.As(err, &answered) && answered.RetryAfter > 0:
+		return nil, err
+	case err != nil:
+		return views, nil
 	}
 	for id, st := range last {
 		if r, ok := readRow(st.native); ok && strings.EqualFold(r.text(stepStatus), changed[id]) {
 			views[id] = ViewExplained
 		}
 	}
-	return views
+	return views, nil
 }
 
 // earlier reports whether a row of a history is of a block before that of
