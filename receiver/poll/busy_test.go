@@ -2,6 +2,7 @@ package poll_test
 
 import (
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -40,9 +41,10 @@ func TestWhoWaitsForOthersIsKept(t *testing.T) {
 // another login, is asked soon.
 func TestFollowUpsOfAnotherLoginDontRest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		rest := true
+		var rest atomic.Bool
+		rest.Store(true)
 		f := follow(t, 48*time.Hour, func(_ *followed, e handlers.ToldEvent, s handlers.Scan, _ bool) error {
-			if rest {
+			if rest.Load() {
 				return &handlers.UpstreamError{Endpoint: "history", Code: 429, RetryAfter: 24 * time.Hour}
 			}
 			return s.Tell(fact(e.Key))
@@ -53,7 +55,7 @@ func TestFollowUpsOfAnotherLoginDontRest(t *testing.T) {
 		if n := f.tried("p1"); n != 1 {
 			t.Errorf("it was asked %d times while the platform rests", n)
 		}
-		rest = false
+		rest.Store(false)
 		again := *f.spec
 		f.spec = &again
 		f.follow.Update(f.sources())

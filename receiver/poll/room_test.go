@@ -3,6 +3,7 @@ package poll_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -27,16 +28,16 @@ func TestWhatAPlatformWantsHoldsWhenTheJournalFails(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				m := newMachine(t, polltest.NewBus(), "one")
-				asked := 0
+				var asked atomic.Int32
 				p := handlers.Poller{Name: "list", Role: "list", Interval: time.Minute, Scan: func(_ context.Context, s handlers.Scan) error {
-					asked++
+					n := asked.Add(1)
 					if err := s.Saw(handlers.Sighting{Key: "a", Container: "a", State: jsontext.Value(`1`)}); err != nil {
 						return err
 					}
 					if err := s.Complete("a"); err != nil {
 						return err
 					}
-					if asked > 1 {
+					if n > 1 {
 						return nil
 					}
 					m.road.Fail(errors.New("full"))
@@ -48,13 +49,13 @@ func TestWhatAPlatformWantsHoldsWhenTheJournalFails(t *testing.T) {
 				m.road.Fail(nil)
 				time.Sleep(59 * time.Minute)
 				synctest.Wait()
-				if asked != 1 {
-					t.Errorf("it was asked %d times in an hour", asked)
+				if n := asked.Load(); n != 1 {
+					t.Errorf("it was asked %d times in an hour", n)
 				}
 				time.Sleep(3 * time.Minute)
 				synctest.Wait()
-				if asked < 2 || len(m.heard()) != 1 {
-					t.Errorf("then it was asked %d times, and told is %v", asked, m.heard())
+				if n := asked.Load(); n < 2 || len(m.heard()) != 1 {
+					t.Errorf("then it was asked %d times, and told is %v", n, m.heard())
 				}
 			})
 		})
