@@ -250,7 +250,7 @@ func TestLeaseIsKnownAgainAfterALostAnswer(t *testing.T) {
 	external := bustest.NewExternal(t)
 	p := newProxy(t, external.URL())
 	a := external.Bus(func(cfg *bus.Config) { cfg.External.URL = p.url() })
-	bus.SetLease(a, 6*time.Second, 200*time.Millisecond)
+	bus.SetLease(a, time.Minute, 200*time.Millisecond) // a slow disk must not end it
 	bustest.Prepare(t, a)
 	b := hurried(t, external, 1)[0]
 	h := hold(t, a, "acme.list", "first")
