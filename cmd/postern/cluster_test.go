@@ -54,7 +54,8 @@ func TestLeaderIsKilledAndTwoReceiversTellEachFactOnce(t *testing.T) {
 	twins.wait()
 	for _, r := range receivers {
 		const relayed = `postern_deliveries_relayed_total{outcome=%q,source="corastone"}`
-		eventually(t, "a receiver has told everything", func() bool {
+		// It may have waited for one leader after the other.
+		eventuallyIn(t, 4*patience, "a receiver has told everything", func() bool {
 			published, _ := strconv.Atoi(r.metric(fmt.Sprintf(relayed, "published")))
 			duplicate, _ := strconv.Atoi(r.metric(fmt.Sprintf(relayed, "duplicate")))
 			return published+duplicate == pushes

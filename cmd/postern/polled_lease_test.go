@@ -213,8 +213,15 @@ func TestWhatAnotherReceiverHasToldSupersedesWhatWasFound(t *testing.T) {
 	drained(first)
 	second.start()
 	drained(second)
-	if n := second.metric(`postern_deliveries_relayed_total{outcome="superseded",source="fund-one"}`); n != strconv.Itoa(len(ids)) {
-		t.Errorf("%s of %d are superseded", n, len(ids))
+	// Whose they are depends on who claimed them last while there was no room;
+	// it can be both, when what is told was found a third time.
+	superseded := 0
+	for _, w := range []*polled{first, second} {
+		n, _ := strconv.Atoi(w.metric(`postern_deliveries_relayed_total{outcome="superseded",source="fund-one"}`))
+		superseded += n
+	}
+	if superseded < len(ids) {
+		t.Errorf("%d are superseded, want at least one of %d each", superseded, len(ids))
 	}
 	eventually(t, "one polls", func() bool { return first.holds()+second.holds() == len(allPollers()) })
 	holder := first

@@ -292,9 +292,15 @@ func signed(t testing.TB, e corastonetest.Envelope) corastonetest.Push {
 // eventually polls until ok.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
+	eventuallyIn(t, patience, what, ok)
+}
+
+// eventuallyIn polls until ok, for so long.
+func eventuallyIn(t testing.TB, d time.Duration, what string, ok func() bool) {
+	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(patience)
+	deadline := time.After(d)
 	for !ok() {
 		select {
 		case <-deadline:

@@ -4,23 +4,33 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/seed75441868/postern/handlers/corastone/corastonetest"
 )
 
 // newAsking returns a receiver that asks a ledger, on which a fund was made
 // before the receiver was switched on.
-func newAsking(t testing.TB) (*receiver, *corastonetest.Ledger, string) {
+func newAsking(t testing.TB) (r *receiver, ledger *corastonetest.Ledger, fund string, start func()) {
 	t.Helper()
-	ledger := corastonetest.NewLedger(corastonetest.Options{Seed: 5})
+	// What was before the receiver was switched on was long before: a platform
+	// says its time in whole seconds.
+	var began atomic.Bool
+	ledger = corastonetest.NewLedger(corastonetest.Options{Seed: 5, Now: func() time.Time {
+		if !began.Load() {
+			return time.Now().Add(-10 * time.Minute)
+		}
+		return time.Now()
+	}})
 	fund, err := ledger.Fund(corastonetest.Security{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	server := httptest.NewServer(ledger)
 	t.Cleanup(server.Close)
-	r := newReceiver(t, `
+	r = newReceiver(t, `
 sources:
   corastone:
     api: {url: "`+server.URL+`", org_id: `+corastonetest.OurOrg+`, client_id: `+corastonetest.ClientID+`, client_secret: {file: client.secret}}
@@ -28,7 +38,10 @@ sources:
 `)
 	r.write("client.secret", corastonetest.ClientSecret+"\n")
 	t.Cleanup(r.kill) // before the ledger, which waits for what is asked
-	return r, ledger, fund
+	return r, ledger, fund, func() {
+		began.Store(true)
+		r.startBroker()
+	}
 }
 
 // events returns the subjects of what is on POSTERN_EVENTS, in order.
@@ -48,8 +61,8 @@ func (r *receiver) events() []string {
 }
 
 func TestWhatNobodyPushedIsToldWithItsMeaning(t *testing.T) {
-	r, ledger, fund := newAsking(t)
-	r.startBroker()
+	r, ledger, fund, start := newAsking(t)
+	start()
 	t.Cleanup(func() {
 		if t.Failed() {
 			out, _ := r.command("pollers", "list", "-o", "json", "--ops", r.ops).CombinedOutput()
@@ -91,11 +104,11 @@ func TestWhatNobodyPushedIsToldWithItsMeaning(t *testing.T) {
 }
 
 func TestReconcileTellsWhatIsMissing(t *testing.T) {
-	r, ledger, fund := newAsking(t)
+	r, ledger, fund, start := newAsking(t)
 	if _, err := ledger.Subscribe(fund, corastonetest.Subscription{}); err != nil {
 		t.Fatal(err)
 	}
-	r.startBroker()
+	start()
 	processes := func() (n int) {
 		for _, subject := range r.events() {
 			if strings.Contains(subject, ".process.succeeded.") {
